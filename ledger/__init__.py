@@ -1,0 +1,1 @@
+"""Amanah: a transparency ledger for donations whose receipts, balances and paths can be proved."""

@@ -1,0 +1,671 @@
+"""The books: one fold of statements into totals, spans and refusals, for writer and auditor.
+
+`Books.post` looks at one statement that already passed its schema, in the order of admission
+(docs/format.md, "Admission"), and either refuses it and changes nothing, or returns the
+totals its entry carries. Pure: what it must remember it asks of a `State` and keeps staged
+on top, so a writer lays one over its database and throws it away when a batch is refused,
+and an auditor starts from nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Mapping, MutableMapping
+from heapq import merge
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+from ledger.entry import SYSTEM_PLATFORM
+from ledger.errors import Fault, Refusal
+from ledger.money import LIMIT_MINOR, AmountError, format_amount, parse_amount
+from ledger.spans import PIECES_MAX, Span, free, joined, lowest
+
+BASIS_POINTS = 10_000
+Total = dict[str, Any]
+Statement = Mapping[str, Any]
+
+# counter -> what it adds to the balance; a position prints them in this order.
+COUNTERS: dict[str, int] = {
+    "donated": 1,
+    "transferred_in": 1,
+    "returned": 1,
+    "disbursed": -1,
+    "operational": -1,
+    "operational_returned": 0,  # already within `returned`
+    "platform_fees": -1,
+    "platform_fees_returned": 1,
+    "payment_fees": -1,
+    "payment_fees_returned": 1,
+    "transferred_out": -1,
+    "transferred_out_returned": 1,
+    "transferred_in_returned": -1,
+    "refunded": -1,
+}
+# What makes the inflow line longer: net inflows, each at the moment it came in.
+_LINE = {
+    "donated": 1,
+    "transferred_in": 1,
+    "returned": 1,
+    "transferred_out_returned": 1,
+    "platform_fees": -1,
+    "payment_fees": -1,
+}
+FEE_KINDS = ("platform", "payment")
+
+
+class Registration(NamedTuple):
+    """Who first registered a party or programme, and where its current statement stands."""
+
+    index: int
+    platform: str
+
+
+class Fund(NamedTuple):
+    """What the current statement of a fund says, as far as the rules ask.
+
+    index: of that statement; platform: the one that first registered the fund.
+    """
+
+    index: int
+    platform: str
+    currency: str
+    platforms: tuple[str, ...]
+    is_open: bool
+    cost_cap_bp: int | None
+
+
+class Position(NamedTuple):
+    """Where a fund's money stands: `n` money entries, the `last` one's index, the line.
+
+    cursor: everything of the inflow line below it is spent or refunded. counters: name ->
+    minor units, zero ones absent.
+    """
+
+    n: int = 0
+    last: int | None = None
+    cursor: int = 0
+    counters: Mapping[str, int] = {}
+
+    @property
+    def balance(self) -> int:
+        return sum(COUNTERS[name] * minor for name, minor in self.counters.items())
+
+    @property
+    def line_end(self) -> int:
+        return sum(_LINE.get(name, 0) * minor for name, minor in self.counters.items())
+
+    def count(self, name: str) -> int:
+        return self.counters.get(name, 0)
+
+    def moved(self, index: int, changes: Mapping[str, int], cursor: int | None = None) -> Position:
+        """The position after entry `index` added `changes` to its counters."""
+        counters = dict(self.counters)
+        for name, minor in changes.items():
+            if minor:
+                counters[name] = counters.get(name, 0) + minor
+        after = Position(self.n + 1, index, self.cursor if cursor is None else cursor, counters)
+        if max(counters.values(), default=0) >= LIMIT_MINOR or after.line_end >= LIMIT_MINOR:
+            raise Refusal("amount_too_large", "a counter of the fund would reach 10^18 minor units")
+        assert after.balance >= 0, "spans and balance count the same money"
+        return after
+
+
+class Movement(NamedTuple):
+    """A donation, disbursement or transfer as far as undoing it asks, in minor units.
+
+    start, end: a donation's span on its fund's line, or a transfer's on the receiving fund's.
+    undone: refunded or returned so far, fees given back included.
+    """
+
+    kind: str
+    fund: str
+    amount: int
+    to_fund: str = ""
+    is_operational: bool = False
+    start: int = 0
+    end: int = 0
+    platform_fees: int = 0
+    payment_fees: int = 0
+    undone: int = 0
+    platform_fees_undone: int = 0
+    payment_fees_undone: int = 0
+
+
+class State(Protocol):
+    """What the books must be able to look up; None where there is nothing."""
+
+    def party(self, party_id: str) -> Registration | None: ...
+    def programme(self, programme_id: str) -> Registration | None: ...
+    def fund(self, fund_id: str) -> Fund | None: ...
+    def position(self, fund_id: str) -> Position | None: ...
+    def movement(self, index: int) -> Movement | None: ...
+    def holes(self, fund_id: str, start: int) -> Iterable[Span]:
+        """Refunded or returned spans that end after `start`, disjoint and ascending."""
+        ...
+
+
+class EmptyState:
+    """A ledger before its first entry."""
+
+    def party(self, party_id: str) -> Registration | None:
+        return None
+
+    def programme(self, programme_id: str) -> Registration | None:
+        return None
+
+    def fund(self, fund_id: str) -> Fund | None:
+        return None
+
+    def position(self, fund_id: str) -> Position | None:
+        return None
+
+    def movement(self, index: int) -> Movement | None:
+        return None
+
+    def holes(self, fund_id: str, start: int) -> Iterable[Span]:
+        return ()
+
+
+class Books:
+    """The fold, and all it changed on top of `base` (itself a State, so books can be layered).
+
+    currencies: ISO code -> exponent. movements: where to keep what the fold learns of each
+    entry; an auditor of a large log passes one that lives on disk.
+    """
+
+    def __init__(
+        self,
+        base: State,
+        currencies: Mapping[str, int],
+        movements: MutableMapping[int, Movement] | None = None,
+    ) -> None:
+        self.base = base
+        self.currencies = currencies
+        self.parties: dict[str, Registration] = {}
+        self.programmes: dict[str, Registration] = {}
+        self.funds: dict[str, Fund] = {}
+        self.positions: dict[str, Position] = {}
+        self.movements: MutableMapping[int, Movement] = {} if movements is None else movements
+        self.new_holes: dict[str, list[Span]] = {}
+
+    # -- State, so that books can lie on books
+
+    def party(self, party_id: str) -> Registration | None:
+        return self.parties.get(party_id) or self.base.party(party_id)
+
+    def programme(self, programme_id: str) -> Registration | None:
+        return self.programmes.get(programme_id) or self.base.programme(programme_id)
+
+    def fund(self, fund_id: str) -> Fund | None:
+        return self.funds.get(fund_id) or self.base.fund(fund_id)
+
+    def position(self, fund_id: str) -> Position | None:
+        return self.positions.get(fund_id) or self.base.position(fund_id)
+
+    def movement(self, index: int) -> Movement | None:
+        return self.movements.get(index) or self.base.movement(index)
+
+    def holes(self, fund_id: str, start: int) -> Iterable[Span]:
+        below = self.base.holes(fund_id, start)
+        new = self.new_holes.get(fund_id)
+        if new is None:
+            return below
+        first = bisect_left(new, start, key=lambda hole: hole[1] - 1)
+        return merge(below, (new[i] for i in range(first, len(new))))
+
+    def absorb(self, other: Books) -> None:
+        """Take over everything `other`, which lies on these books, has changed."""
+        self.parties.update(other.parties)
+        self.programmes.update(other.programmes)
+        self.funds.update(other.funds)
+        self.positions.update(other.positions)
+        self.movements.update(other.movements)
+        for fund_id, holes in other.new_holes.items():
+            for hole in holes:
+                self._add_hole(fund_id, hole)
+
+    # -- the fold
+
+    def post(self, index: int, platform: str, statement: Statement) -> list[Total]:
+        """Admit `statement` as entry `index`, posted by `platform`; the totals it carries.
+
+        The statement has passed its schema. Raises Refusal and changes nothing.
+        """
+        kind = statement["type"]
+        if platform != SYSTEM_PLATFORM:
+            self._check_platform(platform, statement)
+        return _FOLDS[kind](self, index, platform, statement)
+
+    def _check_platform(self, platform: str, statement: Statement) -> None:
+        registers_itself = statement["type"] == "party" and statement["id"] == platform
+        if not registers_itself and self.party(platform) is None:
+            _refuse("unknown_reference", "", f"platform {platform!r} is not a registered party")
+
+    def _genesis(self, index: int, platform: str, statement: Statement) -> list[Total]:
+        if platform != SYSTEM_PLATFORM or index != 0:
+            _refuse("forbidden", "/type", "only the ledger itself writes its genesis, as entry 0")
+        self.currencies = statement["currencies"]
+        return []
+
+    def _party(self, index: int, platform: str, statement: Statement) -> list[Total]:
+        current = self.party(statement["id"])
+        _check_supersedes(current, platform, statement)
+        registrar = current.platform if current else platform
+        self.parties[statement["id"]] = Registration(index, registrar)
+        return []
+
+    def _programme(self, index: int, platform: str, statement: Statement) -> list[Total]:
+        self._know_party(statement["lead"], "/lead")
+        for i, participant in enumerate(statement.get("participants", ())):
+            self._know_party(participant["party"], f"/participants/{i}/party")
+        current = self.programme(statement["id"])
+        _check_supersedes(current, platform, statement)
+        registrar = current.platform if current else platform
+        self.programmes[statement["id"]] = Registration(index, registrar)
+        return []
+
+    def _fund(self, index: int, platform: str, statement: Statement) -> list[Total]:
+        self._know_party(statement["owner"], "/owner")
+        for i, party_id in enumerate(statement["platforms"]):
+            self._know_party(party_id, f"/platforms/{i}")
+        for i, programme_id in enumerate(statement.get("programmes", ())):
+            if self.programme(programme_id) is None:
+                _unknown("programme", programme_id, f"/programmes/{i}")
+        current = self.fund(statement["id"])
+        _check_supersedes(current, platform, statement)
+        new = fund_of(index, current.platform if current else platform, statement)
+        if current:
+            self._check_replaces(statement["id"], current, new)
+        self.funds[statement["id"]] = new
+        return []
+
+    def _check_replaces(self, fund_id: str, current: Fund, new: Fund) -> None:
+        if new.currency != current.currency:
+            detail = f"the currency of a fund stays {current.currency}"
+            _refuse("immutable_field", "/currency", detail)
+        if self._position(fund_id).n and _is_looser(current.cost_cap_bp, new.cost_cap_bp):
+            detail = f"money was given under a cap of {current.cost_cap_bp}; it may only tighten"
+            _refuse("cap_loosened", "/policy/cost_cap_bp", detail)
+
+    def _donation(self, index: int, platform: str, statement: Statement) -> list[Total]:
+        fund_id = statement["fund"]
+        fund = self._know_fund(fund_id, "/fund")
+        if "party" in statement.get("donor", {}):
+            self._know_party(statement["donor"]["party"], "/donor/party")
+        _check_right(platform, fund, fund_id)
+        _check_open(fund, fund_id, "/fund")
+        self._check_currency(statement, fund)
+        amount, fees = self._amount_and_fees(statement, fund.currency)
+        net = _net(amount, fees)
+        before = self._position(fund_id)
+        changes = {
+            "donated": amount,
+            "platform_fees": fees["platform"],
+            "payment_fees": fees["payment"],
+        }
+        if fees["platform"]:
+            _check_cost_cap(fund, before, changes)
+        span = (before.line_end, before.line_end + net)
+        after = before.moved(index, changes)
+        self.positions[fund_id] = after
+        self.movements[index] = Movement(
+            "donation",
+            fund_id,
+            amount,
+            start=span[0],
+            end=span[1],
+            platform_fees=fees["platform"],
+            payment_fees=fees["payment"],
+        )
+        return [self._total(fund_id, fund, before, after, [span] if net else [])]
+
+    def _disbursement(self, index: int, platform: str, statement: Statement) -> list[Total]:
+        fund_id = statement["fund"]
+        fund = self._know_fund(fund_id, "/fund")
+        if "party" in statement["recipient"]:
+            self._know_party(statement["recipient"]["party"], "/recipient/party")
+        _check_right(platform, fund, fund_id)
+        _check_open(fund, fund_id, "/fund")
+        self._check_currency(statement, fund)
+        amount = self._minor(statement, fund.currency)
+        before = self._position(fund_id)
+        self._check_funds(fund, before, amount)
+        is_operational = statement["category"] == "operational"
+        changes = {"operational" if is_operational else "disbursed": amount}
+        if is_operational:
+            _check_cost_cap(fund, before, changes)
+        pieces, cursor = self._outflow(fund_id, before, amount)
+        after = before.moved(index, changes, cursor)
+        self.positions[fund_id] = after
+        self.movements[index] = Movement(
+            "disbursement", fund_id, amount, is_operational=is_operational
+        )
+        return [self._total(fund_id, fund, before, after, pieces)]
+
+    def _transfer(self, index: int, platform: str, statement: Statement) -> list[Total]:
+        giver_id, taker_id = statement["from_fund"], statement["to_fund"]
+        giver = self._know_fund(giver_id, "/from_fund")
+        taker = self._know_fund(taker_id, "/to_fund")
+        if giver_id == taker_id:
+            _refuse("self_transfer", "/to_fund", "both funds are the same")
+        _check_right(platform, giver, giver_id)
+        _check_open(giver, giver_id, "/from_fund")
+        _check_open(taker, taker_id, "/to_fund")
+        self._check_currency(statement, giver)
+        self._check_currency(statement, taker)
+        if _is_looser(giver.cost_cap_bp, taker.cost_cap_bp):
+            detail = f"{giver_id} is capped at {giver.cost_cap_bp}; {taker_id} must be as tight"
+            _refuse("cap_loosened", "/to_fund", detail)
+        amount = self._minor(statement, giver.currency)
+        gives, takes = self._position(giver_id), self._position(taker_id)
+        self._check_funds(giver, gives, amount)
+        pieces, cursor = self._outflow(giver_id, gives, amount)
+        gave = gives.moved(index, {"transferred_out": amount}, cursor)
+        took = takes.moved(index, {"transferred_in": amount})
+        if statement["basis"] != "terms" and "evidence" not in statement:
+            detail = f"a transfer by {statement['basis']} shows its evidence"
+            _refuse("evidence_required", "/evidence", detail)
+        span = (takes.line_end, takes.line_end + amount)
+        self.positions[giver_id], self.positions[taker_id] = gave, took
+        self.movements[index] = Movement(
+            "transfer", giver_id, amount, to_fund=taker_id, start=span[0], end=span[1]
+        )
+        return [
+            self._total(giver_id, giver, gives, gave, pieces),
+            self._total(taker_id, taker, takes, took, [span]),
+        ]
+
+    def _refund(self, index: int, platform: str, statement: Statement) -> list[Total]:
+        target = statement["target"]
+        donation = self._know_target(index, target, ("donation",))
+        fund_id = donation.fund
+        fund = self._known_fund(fund_id)
+        amount, fees = self._amount_and_fees(statement, fund.currency)
+        _check_right(platform, fund, fund_id)
+        line_part = _net(amount, fees)
+        self._check_original(donation, line_part, fees, fund.currency)
+        before = self._position(fund_id)
+        self._check_funds(fund, before, line_part)
+        own, rest, cursor = self._refund_pieces(donation, before, line_part)
+        changes = {
+            "refunded": amount,
+            "platform_fees_returned": fees["platform"],
+            "payment_fees_returned": fees["payment"],
+        }
+        after = before.moved(index, changes, cursor)
+        self.positions[fund_id] = after
+        for hole in own:
+            self._add_hole(fund_id, hole)
+        self.movements[target] = donation._replace(
+            undone=donation.undone + amount,
+            platform_fees_undone=donation.platform_fees_undone + fees["platform"],
+            payment_fees_undone=donation.payment_fees_undone + fees["payment"],
+        )
+        return [self._total(fund_id, fund, before, after, joined(own + rest))]
+
+    def _check_original(
+        self, donation: Movement, line_part: int, fees: Mapping[str, int], currency: str
+    ) -> None:
+        given_back = donation.platform_fees_undone + donation.payment_fees_undone
+        left = donation.end - donation.start - (donation.undone - given_back)
+        left_fees = {
+            "platform": donation.platform_fees - donation.platform_fees_undone,
+            "payment": donation.payment_fees - donation.payment_fees_undone,
+        }
+        if line_part > left:
+            detail = f"of the donation {self._print(left, currency)} is left beside its fees"
+            _refuse("exceeds_original", "/amount", detail)
+        for kind, minor in fees.items():
+            if minor > left_fees[kind]:
+                detail = f"of the {kind} fees {self._print(left_fees[kind], currency)} is left"
+                _refuse("exceeds_original", "/fees", detail)
+
+    def _refund_pieces(
+        self, donation: Movement, before: Position, line_part: int
+    ) -> tuple[list[Span], list[Span], int]:
+        """Own span first, lowest positions first; the rest like an outflow around it."""
+        start = max(donation.start, before.cursor)
+        holes = self.holes(donation.fund, start)
+        own, missing = lowest(free(start, donation.end, holes), line_part)
+        rest: list[Span] = []
+        if missing:
+            # More is asked than the own span still holds, so all of it counts as taken.
+            own_span = (donation.start, donation.end)
+            around = merge(self.holes(donation.fund, before.cursor), [own_span])
+            rest, _ = lowest(free(before.cursor, before.line_end, around), missing)
+        _check_pieces(joined(own + rest))
+        return own, rest, rest[-1][1] if rest else before.cursor
+
+    def _return(self, index: int, platform: str, statement: Statement) -> list[Total]:
+        moved = self._know_target(index, statement["target"], ("disbursement", "transfer"))
+        giver_id, taker_id = moved.fund, moved.to_fund
+        giver = self._known_fund(giver_id)
+        amount = self._minor(statement, giver.currency)
+        if not (taker_id and platform in self._known_fund(taker_id).platforms):
+            _check_right(platform, giver, giver_id)
+        left = moved.amount - moved.undone
+        if amount > left:
+            detail = f"of the target {self._print(left, giver.currency)} is left"
+            _refuse("exceeds_original", "/amount", detail)
+        if taker_id:
+            totals = self._return_transfer(index, moved, amount)
+        else:
+            totals = self._return_disbursement(index, moved, amount)
+        self.movements[statement["target"]] = moved._replace(undone=moved.undone + amount)
+        return totals
+
+    def _return_disbursement(self, index: int, moved: Movement, amount: int) -> list[Total]:
+        before = self._position(moved.fund)
+        changes = {
+            "returned": amount,
+            "operational_returned": amount if moved.is_operational else 0,
+        }
+        after = before.moved(index, changes)
+        self.positions[moved.fund] = after
+        span = (before.line_end, before.line_end + amount)
+        return [self._total(moved.fund, self._known_fund(moved.fund), before, after, [span])]
+
+    def _return_transfer(self, index: int, moved: Movement, amount: int) -> list[Total]:
+        giver, taker = self._known_fund(moved.fund), self._known_fund(moved.to_fund)
+        gives, takes = self._position(moved.fund), self._position(moved.to_fund)
+        start = max(moved.start, takes.cursor)
+        unspent = free(start, moved.end, self.holes(moved.to_fund, start))
+        pieces, missing = lowest(unspent, amount)
+        if missing and len(pieces) <= PIECES_MAX:
+            held = self._print(amount - missing, giver.currency)
+            detail = f"of this transfer the fund {moved.to_fund!r} still holds {held}"
+            _refuse("insufficient_funds", "/amount", detail)
+        _check_pieces(pieces)
+        took = takes.moved(index, {"transferred_in_returned": amount})
+        gave = gives.moved(index, {"transferred_out_returned": amount})
+        self.positions[moved.to_fund], self.positions[moved.fund] = took, gave
+        for hole in pieces:
+            self._add_hole(moved.to_fund, hole)
+        span = (gives.line_end, gives.line_end + amount)
+        return [
+            self._total(moved.to_fund, taker, takes, took, pieces),
+            self._total(moved.fund, giver, gives, gave, [span]),
+        ]
+
+    # -- what several folds share
+
+    def _outflow(self, fund_id: str, before: Position, amount: int) -> tuple[list[Span], int]:
+        holes = self.holes(fund_id, before.cursor)
+        pieces, _ = lowest(free(before.cursor, before.line_end, holes), amount)
+        _check_pieces(pieces)
+        return pieces, pieces[-1][1]
+
+    def _add_hole(self, fund_id: str, hole: Span) -> None:
+        insort(self.new_holes.setdefault(fund_id, []), hole)
+
+    def _position(self, fund_id: str) -> Position:
+        return self.position(fund_id) or Position()
+
+    def _know_party(self, party_id: str, pointer: str) -> None:
+        if self.party(party_id) is None:
+            _unknown("party", party_id, pointer)
+
+    def _know_fund(self, fund_id: str, pointer: str) -> Fund:
+        return self.fund(fund_id) or _unknown("fund", fund_id, pointer)
+
+    def _known_fund(self, fund_id: str) -> Fund:
+        fund = self.fund(fund_id)
+        assert fund is not None, "a movement names a fund that was there"
+        return fund
+
+    def _know_target(self, size: int, target: int, kinds: tuple[str, ...]) -> Movement:
+        if target >= size:
+            detail = f"index {target} is not on the ledger yet; its size is {size}"
+            _refuse("unknown_reference", "/target", detail)
+        movement = self.movement(target)
+        if movement is None or movement.kind not in kinds:
+            _refuse("wrong_target", "/target", f"entry {target} is not a {' or '.join(kinds)}")
+        return movement
+
+    def _minor(self, statement: Statement, currency: str) -> int:
+        return _parse(statement["amount"], self.currencies[currency], "/amount")
+
+    def _amount_and_fees(
+        self, statement: Statement, currency: str
+    ) -> tuple[int, dict[str, int]]:
+        """The amount, and the sum of the fees of each kind, in minor units."""
+        exponent = self.currencies[currency]
+        amount = _parse(statement["amount"], exponent, "/amount")
+        fees = dict.fromkeys(FEE_KINDS, 0)
+        for i, fee in enumerate(statement.get("fees", ())):
+            fees[fee["kind"]] += _parse(fee["amount"], exponent, f"/fees/{i}/amount")
+        return amount, fees
+
+    def _check_currency(self, statement: Statement, fund: Fund) -> None:
+        if statement["currency"] != fund.currency:
+            _refuse("currency_mismatch", "/currency", f"the fund is in {fund.currency}")
+
+    def _check_funds(self, fund: Fund, before: Position, amount: int) -> None:
+        if amount > before.balance:
+            held, asked = (self._print(minor, fund.currency) for minor in (before.balance, amount))
+            detail = f"the fund holds {held} {fund.currency}; {asked} is asked of it"
+            _refuse("insufficient_funds", "/amount", detail)
+
+    def _print(self, minor: int, currency: str) -> str:
+        return format_amount(minor, self.currencies[currency])
+
+    def _total(
+        self, fund_id: str, fund: Fund, before: Position, after: Position, pieces: Iterable[Span]
+    ) -> Total:
+        return print_total(
+            fund_id, fund.currency, self.currencies[fund.currency], before.last, after, pieces
+        )
+
+
+_FOLDS = {
+    "genesis": Books._genesis,
+    "party": Books._party,
+    "programme": Books._programme,
+    "fund": Books._fund,
+    "donation": Books._donation,
+    "disbursement": Books._disbursement,
+    "transfer": Books._transfer,
+    "refund": Books._refund,
+    "return": Books._return,
+}
+
+
+def fund_of(index: int, registrar: str, statement: Statement) -> Fund:
+    """What the rules ask of a fund statement that stands at `index`."""
+    return Fund(
+        index,
+        registrar,
+        statement["currency"],
+        tuple(statement["platforms"]),
+        statement["status"] == "open",
+        statement["policy"].get("cost_cap_bp"),
+    )
+
+
+def print_total(
+    fund_id: str,
+    currency: str,
+    exponent: int,
+    prev: int | None,
+    after: Position,
+    pieces: Iterable[Span],
+) -> Total:
+    """One element of an entry's `totals`. prev: the fund's money entry before this one."""
+    total: Total = {"fund": fund_id, "currency": currency, "n": after.n}
+    if prev is not None:
+        total["prev"] = prev
+    for name, minor in after.counters.items():
+        total[name] = format_amount(minor, exponent)
+    total["balance"] = format_amount(after.balance, exponent)
+    total["spans"] = [[format_amount(end, exponent) for end in piece] for piece in pieces]
+    return total
+
+
+def _check_supersedes(
+    current: Registration | Fund | None, platform: str, statement: Statement
+) -> None:
+    """Only the registering platform replaces, and only what is current."""
+    if current and current.platform != platform:
+        detail = f"{statement['id']!r} was registered by {current.platform!r}, who may replace it"
+        _refuse("forbidden", "/id", detail)
+    if statement.get("supersedes") != (current.index if current else None):
+        now = f"its current statement is {current.index}" if current else "it is not registered yet"
+        _refuse("stale", "/supersedes", f"{statement['id']!r}: {now}")
+
+
+def _check_right(platform: str, fund: Fund, fund_id: str) -> None:
+    if platform not in fund.platforms:
+        detail = f"{platform!r} is not among the platforms of the fund {fund_id!r}"
+        _refuse("forbidden", "", detail)
+
+
+def _check_open(fund: Fund, fund_id: str, pointer: str) -> None:
+    if not fund.is_open:
+        _refuse("fund_closed", pointer, f"the fund {fund_id!r} is closed")
+
+
+def _check_cost_cap(fund: Fund, before: Position, changes: Mapping[str, int]) -> None:
+    """10000 x costs <= cap x money given, this entry included; never asked of refunds."""
+    if fund.cost_cap_bp is None:
+        return
+
+    def after(name: str) -> int:
+        return before.count(name) + changes.get(name, 0)
+
+    costs = after("platform_fees") - after("platform_fees_returned")
+    costs += after("operational") - after("operational_returned")
+    given = after("donated") - after("refunded")
+    if BASIS_POINTS * costs > fund.cost_cap_bp * given:
+        detail = f"costs may be {fund.cost_cap_bp} basis points of what was given and not refunded"
+        _refuse("cost_cap_exceeded", "/amount", detail)
+
+
+def _check_pieces(pieces: list[Span]) -> None:
+    if len(pieces) > PIECES_MAX:
+        detail = f"the money lies in more than {PIECES_MAX} pieces; split the statement"
+        _refuse("too_fragmented", "/amount", detail)
+
+
+def _net(amount: int, fees: Mapping[str, int]) -> int:
+    net = amount - sum(fees.values())
+    if net < 0:
+        _refuse("fees_exceed_amount", "/fees", "the fees add up to more than the amount")
+    return net
+
+
+def _is_looser(old_bp: int | None, new_bp: int | None) -> bool:
+    return old_bp is not None and (new_bp is None or new_bp > old_bp)
+
+
+def _parse(amount: str, exponent: int, pointer: str) -> int:
+    try:
+        return parse_amount(amount, exponent)
+    except AmountError as error:
+        _refuse("invalid_amount", pointer, str(error))
+
+
+def _unknown(what: str, name: str, pointer: str) -> NoReturn:
+    _refuse("unknown_reference", pointer, f"no {what} {name!r} is registered")
+
+
+def _refuse(code: str, pointer: str, detail: str) -> NoReturn:
+    raise Refusal(code, f"{pointer}: {detail}" if pointer else detail, [Fault(pointer, detail)])

@@ -1,0 +1,80 @@
+"""The chain: each entry names the leaf hash of the one before, and the tree grows with it.
+
+One hash serves both: a person follows `prev` by hand, a machine proves from the tree. Pure:
+a writer links new entries to its tip, a reader verifies that stored ones do so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ledger.entry import NO_PREV, Entry, encode_entry, entry_hash
+from ledger.errors import LogMismatch
+from ledger.tlog.merkle import Frontier
+
+
+class Tip:
+    """Where a log of `size` entries ends; a tip of size n expects index n.
+
+    prev: hex leaf hash of the newest entry (64 zeros when empty). recorded_at: its time
+    ("" when empty). frontier: the compact range that yields the root.
+    """
+
+    def __init__(self, frontier: Frontier, prev: str = NO_PREV, recorded_at: str = "") -> None:
+        self.frontier, self.prev, self.recorded_at = frontier, prev, recorded_at
+
+    @property
+    def size(self) -> int:
+        return self.frontier.size
+
+    @property
+    def root(self) -> bytes:
+        return self.frontier.root()
+
+    def copy(self) -> Tip:
+        return Tip(self.frontier.copy(), self.prev, self.recorded_at)
+
+    def extend(self, entry_bytes: bytes, recorded_at: str) -> list[bytes]:
+        """Move past `entry_bytes`; the hashes of the subtrees it completed, by height."""
+        leaf = entry_hash(entry_bytes)
+        self.prev, self.recorded_at = leaf.hex(), recorded_at
+        return self.frontier.append(leaf)
+
+
+class Linked(NamedTuple):
+    """An entry ready to store. completed: hashes of the subtrees that end with it, by height."""
+
+    index: int
+    entry_bytes: bytes
+    completed: Sequence[bytes]
+
+    @property
+    def leaf_hash(self) -> bytes:
+        return self.completed[0]
+
+
+def link(
+    tip: Tip, platform: str, statement: bytes, recorded_at: str, totals: list[dict[str, Any]]
+) -> Linked:
+    """Seal a canonical statement onto `tip`, which moves on."""
+    index = tip.size
+    data = encode_entry(index, platform, tip.prev, recorded_at, statement, totals)
+    return Linked(index, data, tip.extend(data, recorded_at))
+
+
+def verify(tip: Tip, entry: Entry, entry_bytes: bytes) -> Sequence[bytes]:
+    """Check that `entry`, decoded from `entry_bytes`, follows `tip`, which moves on.
+
+    Returns the hashes of the subtrees it completed. Raises LogMismatch.
+    """
+    index = tip.size
+    if entry.index != index:
+        raise LogMismatch(index, "the entry's index", str(index), str(entry.index))
+    if entry.prev != tip.prev:
+        raise LogMismatch(index, "prev, the leaf hash of the entry before", tip.prev, entry.prev)
+    if entry.recorded_at < tip.recorded_at:
+        raise LogMismatch(
+            index, "recorded_at, never decreasing", f">= {tip.recorded_at}", entry.recorded_at
+        )
+    return tip.extend(entry_bytes, entry.recorded_at)

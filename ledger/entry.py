@@ -1,0 +1,231 @@
+"""The entry: what a ledger seals, as exact bytes, and the strict reading of JSON around it.
+
+An entry is canonical JSON (RFC 8785) restricted so that any encoder with sorted keys and no
+spaces gives the same bytes: ASCII keys, no floats, no null. docs/format.md, "The entry".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple, NoReturn
+
+from ledger.errors import Fault, FormatError, Refusal
+from ledger.tlog.merkle import leaf_hash
+
+FORMAT = "amanah/1"
+ENTRY_BYTES_MAX = 48_000  # a tlog-proof carrying it stays within what other readers accept
+STATEMENT_BYTES_MAX = 16 * 1024
+INTEGER_MAX = 2**53 - 1  # what every JSON reader holds exactly
+NESTING_MAX = 16
+NO_PREV = "0" * 64
+SYSTEM_PLATFORM = "ledger"
+
+# C0, DEL and C1 controls; bidi controls; U+FEFF; noncharacters; surrogates.
+_FORBIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufdd0-\ufdef\ud800-\udfff"
+    + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000))
+    + "]"
+)
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+_FIELDS = {"index", "platform", "prev", "recorded_at", "statement"}
+_OPTIONAL = {"totals"}
+
+
+class Entry(NamedTuple):
+    """A statement sealed into the log. `index` is 0-based; `prev` is 64 hex digits."""
+
+    index: int
+    platform: str
+    prev: str
+    recorded_at: str
+    statement: dict[str, Any]
+    totals: list[dict[str, Any]]
+
+
+def canonical(value: Any) -> bytes:
+    """RFC 8785 bytes of a value made of the kinds this format allows."""
+    return json.dumps(
+        value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+    ).encode()
+
+
+class _Float:
+    """Stands for a JSON float until the walk can say where it was."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text[:20]
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise FormatError(f"the key {twice!r} stands twice in one object")
+    return members
+
+
+def _constant(text: str) -> NoReturn:
+    raise FormatError(f"{text} is not JSON")
+
+
+def _integer(text: str) -> int | _Float:
+    # int() on thousands of digits is slow and limited; nothing that long is in range anyway.
+    return int(text) if len(text) <= 17 else _Float(text)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique,
+    parse_float=_Float,
+    parse_int=_integer,
+    parse_constant=_constant,
+)
+
+
+def read_json(data: bytes) -> Any:
+    """Decode strict JSON: UTF-8, no duplicate keys, and only the values the format allows.
+
+    Raises Refusal `malformed`, with a pointer where the place is known.
+    """
+    try:
+        text = data.decode("utf-8")
+        value, end = _DECODER.raw_decode(text, _skip(text, 0))
+        if _skip(text, end) != len(text):
+            raise FormatError(f"something follows the JSON document at character {end}")
+    except UnicodeDecodeError as error:
+        raise Refusal("malformed", f"not UTF-8: {error.reason} at byte {error.start}") from error
+    except RecursionError as error:
+        raise Refusal("malformed", f"nested more than {NESTING_MAX} deep") from error
+    except json.JSONDecodeError as error:
+        raise Refusal("malformed", f"not JSON: {error.msg} at character {error.pos}") from error
+    except FormatError as error:
+        raise Refusal("malformed", str(error)) from error
+    try:
+        _walk(value, 1)
+    except _Bad as bad:
+        pointer = "".join(f"/{pointer_token(str(step))}" for step in reversed(bad.path))
+        _malformed(pointer, str(bad))
+    return value
+
+
+def _skip(text: str, position: int) -> int:
+    while position < len(text) and text[position] in " \t\n\r":
+        position += 1
+    return position
+
+
+class _Bad(Exception):
+    """What strict reading refuses; the path grows, innermost first, as the walk unwinds."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.path: list[str | int] = []
+
+
+def _walk(value: Any, depth: int) -> None:
+    """Raise _Bad for whatever strict reading refuses."""
+    if isinstance(value, str):
+        if not (value.isascii() and value.isprintable()) and (bad := _FORBIDDEN.search(value)):
+            raise _Bad(f"the character U+{ord(bad[0]):04X} is not allowed in a text")
+    elif value is True or value is False:
+        return
+    elif isinstance(value, int):
+        if not 0 <= value <= INTEGER_MAX:
+            raise _Bad(f"{value} is outside 0..{INTEGER_MAX}")
+    elif isinstance(value, _Float):
+        raise _Bad(
+            f"{value.text} is not a whole number this format allows; "
+            'decimal values are strings, such as "5.50"'
+        )
+    elif value is None:
+        raise _Bad("null is not allowed; leave the field out")
+    elif depth > NESTING_MAX:
+        raise _Bad(f"nested more than {NESTING_MAX} deep")
+    else:
+        _walk_members(value, depth + 1)
+
+
+def _walk_members(value: dict[str, Any] | list[Any], depth: int) -> None:
+    step: str | int = 0
+    try:
+        if isinstance(value, dict):
+            for step, member in value.items():
+                if not (step.isascii() and step.isprintable()):
+                    raise _Bad(f"the key {step[:40]!r} is not printable ASCII")
+                _walk(member, depth)
+        else:
+            for step, member in enumerate(value):
+                _walk(member, depth)
+    except _Bad as bad:
+        bad.path.append(step)
+        raise
+
+
+def pointer_token(key: str) -> str:
+    """`key` as one RFC 6901 reference token."""
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def encode_entry(
+    index: int,
+    platform: str,
+    prev: str,
+    recorded_at: str,
+    statement: bytes,
+    totals: list[dict[str, Any]],
+) -> bytes:
+    """The entry's bytes; `statement` is already canonical and goes in as it is.
+
+    Writing the few sorted keys here, instead of encoding again, keeps the canonical form
+    the poster's bytes and the write lock short; a property test holds it against RFC 8785.
+    """
+    tail = b',"totals":' + canonical(totals) if totals else b""
+    head = (
+        f'{{"index":{index},"platform":"{platform}","prev":"{prev}",'
+        f'"recorded_at":"{recorded_at}","statement":'
+    )
+    data = head.encode() + statement + tail + b"}"
+    assert len(data) <= ENTRY_BYTES_MAX, "the bounds of statement and totals keep entries small"
+    return data
+
+
+def decode_entry(data: bytes) -> Entry:
+    """Read an entry and hold it to its one spelling. Raises Refusal `malformed`."""
+    if len(data) > ENTRY_BYTES_MAX:
+        raise Refusal("malformed", f"entry of {len(data)} bytes; at most {ENTRY_BYTES_MAX}")
+    value = read_json(data)
+    if not isinstance(value, dict) or not _FIELDS <= value.keys() <= _FIELDS | _OPTIONAL:
+        raise Refusal("malformed", "an entry has the fields " + ", ".join(sorted(_FIELDS)))
+    if canonical(value) != data:
+        raise Refusal("malformed", "the entry is not in canonical form (RFC 8785)")
+    entry = Entry(
+        value["index"],
+        value["platform"],
+        value["prev"],
+        value["recorded_at"],
+        value["statement"],
+        value.get("totals", []),
+    )
+    _check_shapes(entry, "totals" in value)
+    return entry
+
+
+def _check_shapes(entry: Entry, has_totals: bool) -> None:
+    if type(entry.index) is not int:
+        _malformed("/index", "the index is not an integer")
+    if not isinstance(entry.platform, str):
+        _malformed("/platform", "the platform is not a text")
+    if not isinstance(entry.prev, str) or not re.fullmatch(r"[0-9a-f]{64}", entry.prev):
+        _malformed("/prev", "prev is not 64 lower-case hex digits")
+    if not isinstance(entry.recorded_at, str) or not _TIME.fullmatch(entry.recorded_at):
+        _malformed("/recorded_at", "recorded_at is not YYYY-MM-DDThh:mm:ss.fffZ")
+    if not isinstance(entry.statement, dict):
+        _malformed("/statement", "the statement is not an object")
+    if not isinstance(entry.totals, list) or has_totals != bool(entry.totals):
+        _malformed("/totals", "totals is not a filled array")
+
+
+def entry_hash(data: bytes) -> bytes:
+    """The leaf hash: SHA-256(0x00 || entry). It is the next entry's `prev` and the tree's leaf."""
+    return leaf_hash(data)
