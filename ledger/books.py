@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import dataclass
 from heapq import merge
 from typing import Any, NamedTuple, NoReturn, Protocol
 
@@ -52,14 +53,16 @@ _LINE = {
 FEE_KINDS = ("platform", "payment")
 
 
-class Registration(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Registration:
     """Who first registered a party or programme, and where its current statement stands."""
 
     index: int
     platform: str
 
 
-class Fund(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Fund:
     """What the current statement of a fund says, as far as the rules ask.
 
     index: of that statement; platform: the one that first registered the fund.
@@ -524,9 +527,7 @@ class Books:
     def _minor(self, statement: Statement, currency: str) -> int:
         return _parse(statement["amount"], self.currencies[currency], "/amount")
 
-    def _amount_and_fees(
-        self, statement: Statement, currency: str
-    ) -> tuple[int, dict[str, int]]:
+    def _amount_and_fees(self, statement: Statement, currency: str) -> tuple[int, dict[str, int]]:
         """The amount, and the sum of the fees of each kind, in minor units."""
         exponent = self.currencies[currency]
         amount = _parse(statement["amount"], exponent, "/amount")
@@ -578,6 +579,37 @@ def fund_of(index: int, registrar: str, statement: Statement) -> Fund:
         tuple(statement["platforms"]),
         statement["status"] == "open",
         statement["policy"].get("cost_cap_bp"),
+    )
+
+
+def movement_of(
+    statement: Statement, totals: list[Total], currencies: Mapping[str, int]
+) -> Movement | None:
+    """What undoing a sealed entry would ask, nothing being undone yet; None if not undoable."""
+    kind = statement["type"]
+    if kind not in ("donation", "disbursement", "transfer"):
+        return None
+    exponent = currencies[statement["currency"]]
+    amount = parse_amount(statement["amount"], exponent)
+    if kind == "disbursement":
+        is_operational = statement["category"] == "operational"
+        return Movement(kind, statement["fund"], amount, is_operational=is_operational)
+    spans = totals[-1]["spans"] or [["0", "0"]]  # a donation that fees took whole has none
+    start, end = (int(text.replace(".", "")) for text in spans[0])
+    if kind == "transfer":
+        ends = {"start": start, "end": end, "to_fund": statement["to_fund"]}
+        return Movement(kind, statement["from_fund"], amount, **ends)
+    fees = dict.fromkeys(FEE_KINDS, 0)
+    for fee in statement.get("fees", ()):
+        fees[fee["kind"]] += parse_amount(fee["amount"], exponent)
+    return Movement(
+        kind,
+        statement["fund"],
+        amount,
+        start=start,
+        end=end,
+        platform_fees=fees["platform"],
+        payment_fees=fees["payment"],
     )
 
 

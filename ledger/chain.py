@@ -7,7 +7,8 @@ a writer links new entries to its tip, a reader verifies that stored ones do so.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from ledger.entry import NO_PREV, Entry, encode_entry, entry_hash
 from ledger.errors import LogMismatch
@@ -42,7 +43,8 @@ class Tip:
         return self.frontier.append(leaf)
 
 
-class Linked(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Linked:
     """An entry ready to store. completed: hashes of the subtrees that end with it, by height."""
 
     index: int

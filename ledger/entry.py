@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NoReturn
 
 from ledger.errors import Fault, FormatError, Refusal
 from ledger.tlog.merkle import leaf_hash
@@ -24,15 +27,19 @@ SYSTEM_PLATFORM = "ledger"
 # C0, DEL and C1 controls; bidi controls; U+FEFF; noncharacters; surrogates.
 _FORBIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufdd0-\ufdef\ud800-\udfff"
-    + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000))
+    + "".join(
+        f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000)
+    )
     + "]"
 )
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+_HASH = re.compile(r"[0-9a-f]{64}")
 _FIELDS = {"index", "platform", "prev", "recorded_at", "statement"}
 _OPTIONAL = {"totals"}
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Entry:
     """A statement sealed into the log. `index` is 0-based; `prev` is 64 hex digits."""
 
     index: int
@@ -147,19 +154,22 @@ def _walk(value: Any, depth: int) -> None:
 
 
 def _walk_members(value: dict[str, Any] | list[Any], depth: int) -> None:
+    members: Iterable[tuple[str | int, Any]]
+    members = value.items() if isinstance(value, dict) else enumerate(value)
     step: str | int = 0
     try:
-        if isinstance(value, dict):
-            for step, member in value.items():
-                if not (step.isascii() and step.isprintable()):
-                    raise _Bad(f"the key {step[:40]!r} is not printable ASCII")
-                _walk(member, depth)
-        else:
-            for step, member in enumerate(value):
-                _walk(member, depth)
+        for step, member in members:
+            if isinstance(step, str) and not (step.isascii() and step.isprintable()):
+                raise _Bad(f"the key {step[:40]!r} is not printable ASCII")
+            _walk(member, depth)
     except _Bad as bad:
         bad.path.append(step)
         raise
+
+
+def _malformed(pointer: str, detail: str) -> NoReturn:
+    where = f"{pointer}: " if pointer else ""
+    raise Refusal("malformed", where + detail, [Fault(pointer, detail)])
 
 
 def pointer_token(key: str) -> str:
@@ -199,7 +209,8 @@ def decode_entry(data: bytes) -> Entry:
         raise Refusal("malformed", "an entry has the fields " + ", ".join(sorted(_FIELDS)))
     if canonical(value) != data:
         raise Refusal("malformed", "the entry is not in canonical form (RFC 8785)")
-    entry = Entry(
+    _check_shapes(value)
+    return Entry(
         value["index"],
         value["platform"],
         value["prev"],
@@ -207,23 +218,28 @@ def decode_entry(data: bytes) -> Entry:
         value["statement"],
         value.get("totals", []),
     )
-    _check_shapes(entry, "totals" in value)
-    return entry
 
 
-def _check_shapes(entry: Entry, has_totals: bool) -> None:
-    if type(entry.index) is not int:
+def _check_shapes(value: dict[str, Any]) -> None:
+    if type(value["index"]) is not int:
         _malformed("/index", "the index is not an integer")
-    if not isinstance(entry.platform, str):
+    if not isinstance(value["platform"], str):
         _malformed("/platform", "the platform is not a text")
-    if not isinstance(entry.prev, str) or not re.fullmatch(r"[0-9a-f]{64}", entry.prev):
+    if not isinstance(value["prev"], str) or not _HASH.fullmatch(value["prev"]):
         _malformed("/prev", "prev is not 64 lower-case hex digits")
-    if not isinstance(entry.recorded_at, str) or not _TIME.fullmatch(entry.recorded_at):
-        _malformed("/recorded_at", "recorded_at is not YYYY-MM-DDThh:mm:ss.fffZ")
-    if not isinstance(entry.statement, dict):
+    if not isinstance(value["recorded_at"], str) or not _is_time(value["recorded_at"]):
+        _malformed("/recorded_at", "recorded_at is not a real time, YYYY-MM-DDThh:mm:ss.fffZ")
+    if not isinstance(value["statement"], dict):
         _malformed("/statement", "the statement is not an object")
-    if not isinstance(entry.totals, list) or has_totals != bool(entry.totals):
+    if "totals" in value and not (isinstance(value["totals"], list) and value["totals"]):
         _malformed("/totals", "totals is not a filled array")
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return bool(_TIME.fullmatch(text) and datetime.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def entry_hash(data: bytes) -> bytes:

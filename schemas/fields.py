@@ -69,10 +69,14 @@ class Pattern(Spelled):
 
 
 class Id(Pattern):
-    """The id of a party, programme or fund."""
+    """The id of a party, programme or fund: `names` says which, for whoever follows it."""
 
     pattern = ID
     expected = "an id: 1 to 63 of a-z, 0-9 and -, not beginning with -"
+
+    def __init__(self, names: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.names = names
 
     def fault(self, value: Any) -> str | None:
         if value == SYSTEM_PLATFORM:
@@ -93,6 +97,20 @@ class Hash(Pattern):
 class Currency(Pattern):
     pattern = CURRENCY
     expected = "an ISO 4217 code of three capitals"
+
+
+class CurrencyTable(Spelled):
+    """ISO 4217 code -> exponent, as the genesis fixes it."""
+
+    def fault(self, value: Any) -> str | None:
+        if (
+            isinstance(value, dict)
+            and value
+            and all(CURRENCY.fullmatch(code) for code in value)
+            and all(type(e) is int and 0 <= e <= EXPONENT_MAX for e in value.values())
+        ):
+            return None
+        return f"expected ISO 4217 codes with their exponents, 0 to {EXPONENT_MAX}"
 
 
 class Decimal(Pattern):

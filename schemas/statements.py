@@ -11,12 +11,13 @@ from typing import Any, NoReturn
 
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
-from ledger.entry import STATEMENT_BYTES_MAX, pointer_token
+from ledger.entry import FORMAT, STATEMENT_BYTES_MAX, pointer_token
 from ledger.errors import Fault, Refusal
 from ledger.money import AmountError, parse_amount
 from schemas.fields import (
     Amount,
     Currency,
+    CurrencyTable,
     Date,
     Decimal,
     Flag,
@@ -35,18 +36,12 @@ from schemas.fields import (
 BASIS_POINTS = 10_000
 
 
-class StrictSchema(Schema):
-    """Unknown fields are refused (marshmallow's default), with words a poster understands."""
-
-    error_messages = {"unknown": "this type has no such field", "type": "expected an object"}
-
-
-class StatementSchema(StrictSchema):
+class StatementSchema(Schema):
     type = fields.String(required=True)
     ref = Ref(required=True)
 
 
-class EvidenceSchema(StrictSchema):
+class EvidenceSchema(Schema):
     """A file that stays with its owner, named by its digest."""
 
     sha256 = Hash(required=True)
@@ -62,7 +57,7 @@ def evidence() -> Items:
 
 
 class PartySchema(StatementSchema):
-    id = Id(required=True)
+    id = Id("party", required=True)
     name = Text(140, required=True)
     kind = OneOf(
         "government",
@@ -85,14 +80,14 @@ class PartySchema(StatementSchema):
     supersedes = Whole()
 
 
-class ParticipantSchema(StrictSchema):
-    party = Id(required=True)
+class ParticipantSchema(Schema):
+    party = Id("party", required=True)
     role = OneOf(
         "orchestrator", "funding", "accountable", "extending", "implementing", required=True
     )
 
 
-class GoalSchema(StrictSchema):
+class GoalSchema(Schema):
     indicator = Text(140, required=True)
     baseline = Decimal()
     target = Decimal()
@@ -100,15 +95,15 @@ class GoalSchema(StrictSchema):
 
 
 class ProgrammeSchema(StatementSchema):
-    id = Id(required=True)
+    id = Id("programme", required=True)
     title = Text(140, required=True)
-    lead = Id(required=True)
+    lead = Id("party", required=True)
     participants = Items(fields.Nested(ParticipantSchema), most=200)
     goal = fields.Nested(GoalSchema)
     supersedes = Whole()
 
 
-class PolicySchema(StrictSchema):
+class PolicySchema(Schema):
     """What a fund binds itself to; may be empty."""
 
     cost_cap_bp = Whole(most=BASIS_POINTS)
@@ -116,7 +111,7 @@ class PolicySchema(StrictSchema):
     evidence_from_amount = Unsupported()
 
 
-class PermitSchema(StrictSchema):
+class PermitSchema(Schema):
     number = Text(80, required=True)
     issuer = Text(140, required=True)
     valid_from = Date(required=True)
@@ -124,31 +119,31 @@ class PermitSchema(StrictSchema):
 
 
 class FundSchema(StatementSchema):
-    id = Id(required=True)
+    id = Id("fund", required=True)
     title = Text(140, required=True)
-    owner = Id(required=True)
-    platforms = Items(Id(), required=True)
+    owner = Id("party", required=True)
+    platforms = Items(Id("party"), required=True)
     currency = Currency(required=True)
     policy = fields.Nested(PolicySchema, required=True)
     status = OneOf("open", "closed", required=True)
     category = Text(40)
-    programmes = Items(Id())
+    programmes = Items(Id("programme"))
     restriction = OneOf("with_donor", "without_donor")
     goal_amount = Amount()
     permit = fields.Nested(PermitSchema)
     supersedes = Whole()
 
 
-class FeeSchema(StrictSchema):
+class FeeSchema(Schema):
     kind = OneOf("platform", "payment", required=True)
     amount = Amount(required=True)
 
 
-class DonorSchema(StrictSchema):
+class DonorSchema(Schema):
     """What may be said of a donor in public: never a natural person."""
 
     kind = OneOf("individual", "organisation", "pooled", required=True)
-    party = Id()
+    party = Id("party")
     sd = Unsupported()
     holder = Unsupported()
 
@@ -167,16 +162,16 @@ class MoneySchema(StatementSchema):
 class DonationSchema(MoneySchema):
     """Money in, as a platform reports it."""
 
-    fund = Id(required=True)
+    fund = Id("fund", required=True)
     fees = Items(fields.Nested(FeeSchema), most=8)
     channel = OneOf("qris", "va", "ewallet", "transfer", "card", "cash", "payroll", "other")
     donor = fields.Nested(DonorSchema)
 
 
-class RecipientSchema(StrictSchema):
+class RecipientSchema(Schema):
     """A registered party, or a group that is counted but never named."""
 
-    party = Id()
+    party = Id("party")
     group = Text(80)
     count = Whole(least=1)
     area = Text(40)
@@ -190,7 +185,7 @@ class RecipientSchema(StrictSchema):
 class DisbursementSchema(MoneySchema):
     """Money out, to a party or a group."""
 
-    fund = Id(required=True)
+    fund = Id("fund", required=True)
     category = OneOf("programme", "operational", required=True)
     recipient = fields.Nested(RecipientSchema, required=True)
     purpose = Text(140, required=True)
@@ -201,8 +196,8 @@ class DisbursementSchema(MoneySchema):
 class TransferSchema(MoneySchema):
     """Money from one fund to another."""
 
-    from_fund = Id(required=True)
-    to_fund = Id(required=True)
+    from_fund = Id("fund", required=True)
+    to_fund = Id("fund", required=True)
     basis = OneOf("terms", "donor_vote", "authority", required=True)
     purpose = Text(140)
     evidence = evidence()
@@ -230,7 +225,18 @@ class ReturnSchema(ReversalSchema):
     reason = OneOf("bounced", "cancelled", "mistake", "unused", required=True)
 
 
+class GenesisSchema(StatementSchema):
+    """Entry 0, written by the ledger itself: who it is and what its money is counted in."""
+
+    format = OneOf(FORMAT, required=True)
+    origin = Text(200, required=True)
+    operator = Text(140, required=True)
+    vkeys = Items(Text(2000), required=True)
+    currencies = CurrencyTable(required=True)
+
+
 STATEMENTS: dict[str, Schema] = {
+    "genesis": GenesisSchema(),
     "party": PartySchema(),
     "programme": ProgrammeSchema(),
     "fund": FundSchema(),
@@ -258,7 +264,7 @@ def check_statement(statement: Any, size: int, currencies: Mapping[str, int]) ->
     if faults := schema.validate(statement):
         _refuse_worst(list(_faults(faults, "")))
     currency = statement.get("currency")
-    if currency is None:
+    if currency is None:  # neither a fund nor money, or its currency is the target's
         return
     if currency not in currencies:
         _refuse("unknown_currency", [Fault("/currency", f"{currency} is not in the table")])
@@ -275,6 +281,25 @@ def check_exponents(statement: Mapping[str, Any], exponent: int) -> None:
             faults.append(Fault(pointer, str(error)))
     if faults:
         _refuse("invalid_amount", faults)
+
+
+def mentions(statement: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Every party, programme and fund a statement names, as (kind, id). Read off the schema."""
+    return set(_mentions(STATEMENTS[statement["type"]].fields, statement))
+
+
+def _mentions(
+    schema_fields: Mapping[str, fields.Field[Any]], value: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    for name, member in value.items():
+        field, members = schema_fields[name], [member]
+        if isinstance(field, Items):
+            field, members = field.inner, member
+        for one in members:
+            if isinstance(field, Id):
+                yield field.names, one
+            elif isinstance(field, fields.Nested):
+                yield from _mentions(field.schema.fields, one)
 
 
 def _amounts(statement: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,85 @@
+# Amanah. On a fresh machine with Python 3.11 or newer, make and git, two commands do it all:
+#   make run    a demonstration ledger on http://127.0.0.1:8000
+#   make test   the test suite
+# Both set up .venv by themselves and are quick the second time.
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8000
+AMANAH_DATABASE ?= var/demo/amanah.db
+PYTEST_ARGS ?= -n auto
+
+BIN := $(VENV)/bin
+# --no-input: never wait for a password of a private index.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+# Wheels alone: building a source package would fetch build tools that no hash here covers.
+# Elsewhere than on Linux and macOS: make run WHEELS=
+WHEELS ?= --only-binary=:all:
+INSTALL := $(PIP) install $(WHEELS) --require-hashes
+# No build isolation: the backend is already there, hashed, and nothing else is downloaded.
+# The project stays editable, so a change in the code needs no new install.
+INSTALL_SELF := $(PIP) install --no-deps --no-build-isolation --editable .
+
+.PHONY: help run test lint format requirements clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n '2,4s/^# \{0,1\}//p' Makefile
+	@echo "Also: make lint | format | requirements | clean"
+	@echo "Variables: PYTHON=$(PYTHON) PORT=$(PORT) AMANAH_DATABASE=$(AMANAH_DATABASE) PYTEST_ARGS='$(PYTEST_ARGS)'"
+
+run: $(VENV)/.runtime
+	@mkdir -p var/demo
+	AMANAH_DATABASE='$(AMANAH_DATABASE)' $(BIN)/amanah demo --serve --host 127.0.0.1 --port $(PORT)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Each stamp is written last, so an interrupted set-up is taken up again.
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo 'Amanah needs Python 3.11 or newer; name one: make PYTHON=python3.13 ...' >&2; exit 1; }
+	@echo "Setting up $(VENV) (once)" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: pyproject.toml requirements.txt requirements-build.txt | $(VENV)/.created
+	@$(INSTALL) -r requirements.txt -r requirements-build.txt
+	@$(INSTALL_SELF)
+	@touch $@
+
+# requirements-dev.txt holds everything in the other two as well.
+$(VENV)/.dev: pyproject.toml requirements-dev.txt | $(VENV)/.created
+	@$(INSTALL) -r requirements-dev.txt
+	@$(INSTALL_SELF)
+	@touch $(VENV)/.runtime $@
+
+# Lock again from the public index alone: --no-config and --default-index keep the mirrors and
+# paths of this machine out of the files. Everything moves to the newest version allowed;
+# for one package: make requirements UPGRADE='--upgrade-package flask'.
+UPGRADE ?= --upgrade
+UV_VERSION := 0.13.9
+LOCK = .venv-lock/bin/uv pip compile --quiet --no-config --default-index https://pypi.org/simple \
+  --universal --python-version 3.11 --generate-hashes $(UPGRADE) \
+  --custom-compile-command 'make requirements'
+
+requirements:
+	@test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock \
+	  && .venv-lock/bin/python -m pip --disable-pip-version-check --quiet install uv==$(UV_VERSION); }
+	$(LOCK) pyproject.toml -o requirements.txt
+	$(LOCK) --group pyproject.toml:build -o requirements-build.txt
+	$(LOCK) pyproject.toml --group pyproject.toml:dev -c requirements.txt -o requirements-dev.txt
+
+clean:
+	rm -rf $(VENV) .venv-lock build dist *.egg-info .coverage htmlcov
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find ledger schemas tests -name __pycache__ -type d -prune -exec rm -rf {} +

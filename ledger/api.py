@@ -1,0 +1,490 @@
+"""The REST API and the C2SP paths. Each view loads, calls and dumps; no rule lives here.
+
+Entries are answered as the very bytes that were sealed, never re-encoded.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NoReturn, ParamSpec, TypeVar
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, current_app, g, request
+
+from ledger.entry import (
+    ENTRY_BYTES_MAX,
+    FORMAT,
+    INTEGER_MAX,
+    STATEMENT_BYTES_MAX,
+    entry_hash,
+)
+from ledger.errors import (
+    REFUSALS,
+    BadQuery,
+    FormatError,
+    NotAuthenticated,
+    NotFound,
+    NotPermitted,
+    UnsupportedMedia,
+)
+from ledger.post import BATCH_MAX, read_submission
+from ledger.sequencer import Sealed
+from ledger.service import WRITE, Ledger
+from ledger.tlog.checkpoint import open_checkpoint
+from ledger.tlog.merkle import prove_consistency, prove_inclusion, root_at
+from ledger.tlog.proof import TlogProof
+from ledger.tlog.tile import parse_bundle_path, parse_tile_path
+
+BODY_BYTES_MAX = 4 * 1024 * 1024
+PAGE_DEFAULT, PAGE_MAX = 100, 1_000
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,15}")
+_FILTERS = ("fund", "type", "party", "programme", "platform")
+_IMMUTABLE = "public, max-age=31536000, immutable"
+_MUTABLE = "no-cache"
+
+bp = Blueprint("api", __name__)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def current_ledger() -> Ledger:
+    ledger: Ledger = current_app.extensions["amanah"]
+    return ledger
+
+
+def requires(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a view run only for an API key with `scope`, which is then `g.key`."""
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        @wraps(view)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            kind, _, key = request.headers.get("Authorization", "").partition(" ")
+            if kind != "Bearer" or not key:
+                raise NotAuthenticated("send an API key: `Authorization: Bearer amanah_...`")
+            g.key = current_ledger().authenticate(key)
+            if scope not in g.key.scopes:
+                raise NotPermitted(f"the API key {g.key.key_id} lacks the scope {scope!r}")
+            return view(*args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
+# -- posting
+
+
+@bp.post("/v1/entries")
+@requires(WRITE)
+def post_entries() -> Response:
+    """Seal one statement or an atomic batch; the answer is already under a signed checkpoint."""
+    if request.mimetype != "application/json":
+        raise UnsupportedMedia("send the post as `Content-Type: application/json`")
+    ledger = current_ledger()
+    body = request.get_data(cache=False)
+    submission = read_submission(body, ledger.currencies, ledger.now())
+    sealed = ledger.sequencer.append(g.key.platform, submission)
+    response = _json(_dump_sealed(sealed), 200 if sealed.all_replayed else 201)
+    response.cache_control.no_store = True
+    return response
+
+
+def _dump_sealed(sealed: Sealed) -> dict[str, Any]:
+    entries = [
+        {
+            "index": entry.index,
+            "leaf_hash": entry.leaf_hash.hex(),
+            "replayed": entry.replayed,
+            "links": _links(entry.index),
+        }
+        for entry in sealed.entries
+    ]
+    return {"entries": entries, "checkpoint": sealed.checkpoint.decode()}
+
+
+# -- entries
+
+
+@bp.get("/v1/entries")
+def get_entries() -> Response:
+    """Entries in order, filtered and paged."""
+    query = _query("order", "after", "limit", "ref", *_FILTERS)
+    newest_first = _one_of(query, "order", ("asc", "desc")) == "desc"
+    after = _whole(query, "after") if "after" in query else None
+    limit = _limit(query)
+    terms = [(name, query[name]) for name in _FILTERS if name in query]
+    store = current_ledger().store
+    if "ref" in query:
+        found = _by_ref(query, terms, after, newest_first)
+    else:
+        found = store.find(terms, after, limit + 1, newest_first)
+    more = len(found) > limit
+    found = found[:limit]
+    entries = b",".join(_entry_json(data) for _, data in found)
+    last = str(found[-1][0]) if more else "null"
+    response = _bytes(b'{"entries":[' + entries + b'],"next":' + last.encode() + b"}", "json")
+    if more:
+        following = urlencode({**query, "after": last})
+        response.headers["Link"] = f'</v1/entries?{following}>; rel="next"'
+    return response
+
+
+def _by_ref(
+    query: dict[str, str], terms: list[tuple[str, str]], after: int | None, newest_first: bool
+) -> list[tuple[int, bytes]]:
+    """The one entry of a platform's ref, if the other filters let it pass."""
+    if "platform" not in query:
+        _bad_query("ref", "a ref is unique per platform; name the `platform` too")
+    store = current_ledger().store
+    index = store.index_of_ref(query["platform"], query["ref"])
+    if index is None or (
+        after is not None and (index >= after if newest_first else index <= after)
+    ):
+        return []
+    return [item for item in store.find(terms, index - 1, 1, False) if item[0] == index]
+
+
+@bp.get("/v1/entries/<index>")
+def get_entry(index: str) -> Response:
+    """One entry; its exact bytes for `Accept: application/octet-stream`."""
+    data = current_ledger().store.entry_bytes(_path_index(index))
+    leaf = entry_hash(data).hex()
+    if _prefers("application/json", "application/octet-stream") == "application/octet-stream":
+        response = _bytes(data, "octet-stream")
+    else:
+        links = json.dumps(_links(int(index))).encode()
+        body = _entry_json(data)[:-1] + b',"disclosures":[],"links":' + links + b"}"
+        response = _bytes(body, "json")
+    response.vary.add("Accept")
+    # The two forms share an address, so their tags must differ.
+    response.set_etag(f"{leaf}-{response.mimetype}")
+    return _conditional(response)
+
+
+@bp.get("/v1/entries/<index>/receipt")
+def get_receipt(index: str) -> Response:
+    """The proof that an entry is in the log: a .tlog-proof, or JSON when asked for."""
+    ledger, number = current_ledger(), _path_index(index)
+    data = ledger.store.entry_bytes(number)
+    note = ledger.store.checkpoint()
+    checkpoint = open_checkpoint(note, ledger.vkeys[0])
+    proof = prove_inclusion(number, checkpoint.size, ledger.store.nodes(checkpoint.size).node)
+    if _prefers("text/plain", "application/json") == "text/plain":
+        response = _bytes(TlogProof(data, number, proof, note).format(), "plain")
+        name = f"{number}.tlog-proof"
+        response.headers["Content-Disposition"] = f'inline; filename="{name}"'
+    else:
+        rest = {
+            "index": number,
+            "size": checkpoint.size,
+            "proof": [hash_.hex() for hash_ in proof],
+            "root": checkpoint.root.hex(),
+            "checkpoint": note.decode(),
+            "witnessed": False,
+        }
+        response = _bytes(_entry_json(data)[:-1] + b"," + json.dumps(rest).encode()[1:], "json")
+    response.vary.add("Accept")
+    return response
+
+
+# -- what is registered
+
+
+@bp.get("/v1/parties")
+def get_parties() -> Response:
+    """Every party, in order of id."""
+    return _registered_page("party", "parties")
+
+
+@bp.get("/v1/parties/<item_id>")
+def get_party(item_id: str) -> Response:
+    """A party's current statement and the index that proves it."""
+    return _json(_registered("party", item_id, current_ledger().store.registered("party", item_id)))
+
+
+@bp.get("/v1/programmes")
+def get_programmes() -> Response:
+    """Every programme, in order of id."""
+    return _registered_page("programme", "programmes")
+
+
+@bp.get("/v1/programmes/<item_id>")
+def get_programme(item_id: str) -> Response:
+    """A programme's current statement and the index that proves it."""
+    index = current_ledger().store.registered("programme", item_id)
+    return _json(_registered("programme", item_id, index))
+
+
+@bp.get("/v1/funds")
+def get_funds() -> Response:
+    """Every fund with its position, in order of id."""
+    query = _query("after", "limit")
+    limit = _limit(query)
+    rows = current_ledger().store.funds(query.get("after", ""), limit + 1)
+    items = [_fund(row.fund_id, row.index, row.last) for row in rows[:limit]]
+    return _page("funds", items, len(rows) > limit, query)
+
+
+@bp.get("/v1/funds/<item_id>")
+def get_fund(item_id: str) -> Response:
+    """A fund's current statement and its position, each with the index that proves it."""
+    row = current_ledger().store.fund(item_id)
+    return _json(_fund(row.fund_id, row.index, row.last))
+
+
+def _registered_page(kind: str, name: str) -> Response:
+    query = _query("after", "limit")
+    limit = _limit(query)
+    rows = current_ledger().store.all_registered(kind, query.get("after", ""), limit + 1)
+    items = [_registered(kind, item_id, index) for item_id, index in rows[:limit]]
+    return _page(name, items, len(rows) > limit, query)
+
+
+def _registered(kind: str, item_id: str, index: int) -> dict[str, Any]:
+    entry = json.loads(current_ledger().store.entry_bytes(index))
+    return {"id": item_id, "index": index, kind: entry["statement"], "links": _links(index)}
+
+
+def _fund(fund_id: str, index: int, last: int | None) -> dict[str, Any]:
+    fund = _registered("fund", fund_id, index)
+    if last is not None:
+        totals = json.loads(current_ledger().store.entry_bytes(last))["totals"]
+        fund["totals"] = next(total for total in totals if total["fund"] == fund_id)
+        fund["totals_index"] = last
+    return fund
+
+
+# -- proofs
+
+
+@bp.get("/v1/proofs/inclusion")
+def get_inclusion() -> Response:
+    """RFC 6962 inclusion proof of `index` in the tree of the first `size` entries."""
+    query = _query("index", "size")
+    index, size = _whole(query, "index"), _tree_size(query, "size")
+    if index >= size:
+        _bad_query("index", f"{index} is outside a tree of {size}")
+    ledger = current_ledger()
+    nodes = ledger.store.nodes(size)
+    return _json(
+        {
+            "index": index,
+            "size": size,
+            "leaf_hash": nodes.node(0, index).hex(),
+            "proof": [hash_.hex() for hash_ in prove_inclusion(index, size, nodes.node)],
+            "root": root_at(size, nodes.node).hex(),
+        }
+    )
+
+
+@bp.get("/v1/proofs/consistency")
+def get_consistency() -> Response:
+    """RFC 6962 consistency proof between the trees of the first `from` and `to` entries."""
+    query = _query("from", "to")
+    old, new = _tree_size(query, "from"), _tree_size(query, "to")
+    if old > new:
+        _bad_query("from", f"{old} is larger than `to`, {new}")
+    nodes = current_ledger().store.nodes(new)
+    return _json(
+        {
+            "from": old,
+            "to": new,
+            "proof": [hash_.hex() for hash_ in prove_consistency(old, new, nodes.node)],
+            "root_from": root_at(old, nodes.node).hex(),
+            "root_to": root_at(new, nodes.node).hex(),
+        }
+    )
+
+
+def _tree_size(query: dict[str, str], name: str) -> int:
+    size = _whole(query, name)
+    if size == 0:
+        _bad_query(name, "the empty tree proves nothing; sizes begin at 1")
+    if size > (held := current_ledger().store.size()):
+        raise NotFound(f"{name}={size}: the ledger holds {held} entries so far")
+    return size
+
+
+# -- the ledger and its tiles (C2SP tlog-tiles)
+
+
+@bp.get("/v1/ledger")
+def get_ledger() -> Response:
+    """What this ledger is, how far it is, and what it takes."""
+    ledger = current_ledger()
+    published = open_checkpoint(ledger.store.checkpoint(), ledger.vkeys[0])
+    return _json(
+        {
+            "format": FORMAT,
+            "origin": ledger.origin,
+            "operator": ledger.operator,
+            "vkeys": [str(key) for key in ledger.vkeys],
+            "size": ledger.store.size(),
+            "published_size": published.size,
+            "limits": {
+                "batch": BATCH_MAX,
+                "body_bytes": BODY_BYTES_MAX,
+                "statement_bytes": STATEMENT_BYTES_MAX,
+                "entry_bytes": ENTRY_BYTES_MAX,
+                "page": PAGE_MAX,
+            },
+            "currencies": dict(ledger.currencies),
+        }
+    )
+
+
+@bp.get("/checkpoint")
+def get_checkpoint() -> Response:
+    """The newest published checkpoint, a signed note."""
+    return _bytes(current_ledger().store.checkpoint(), "plain")
+
+
+@bp.get("/tile/<path:path>")
+def get_tile(path: str) -> Response:
+    """A tile of hashes or a bundle of entries, in any width the tree has reached."""
+    whole = f"tile/{path}"
+    store = current_ledger().store
+    try:
+        if path.startswith("entries/"):
+            response = _compressed(store.bundle(*parse_bundle_path(whole)))
+        else:
+            response = _bytes(store.tile(parse_tile_path(whole)), "octet-stream")
+    except FormatError as error:
+        raise NotFound(str(error)) from error
+    response.headers["Cache-Control"] = _IMMUTABLE
+    return response
+
+
+def _compressed(bundle: bytes) -> Response:
+    if request.accept_encodings.quality("gzip") > 0:
+        response = _bytes(gzip.compress(bundle, 1, mtime=0), "octet-stream")
+        response.headers["Content-Encoding"] = "gzip"
+    else:
+        response = _bytes(bundle, "octet-stream")
+    response.vary.add("Accept-Encoding")
+    return response
+
+
+# -- operations
+
+
+@bp.get("/")
+def get_root() -> Response:
+    """Where to go from here."""
+    names = ("/v1/ledger", "/v1/entries", "/v1/funds", "/v1/programmes", "/v1/parties")
+    return _json({"ledger": current_ledger().origin, "links": [*names, "/checkpoint"]})
+
+
+@bp.get("/healthz")
+def get_health() -> Response:
+    """The process answers."""
+    return _json({"status": "ok"})
+
+
+@bp.get("/readyz")
+def get_readiness() -> Response:
+    """The next post would be sealed; else 503, saying why not."""
+    ledger = current_ledger()
+    ledger.sequencer.check()
+    return _json({"status": "ready", "size": ledger.store.size()})
+
+
+@bp.get("/problems/<code>")
+def get_problem(code: str) -> Response:
+    """What an error code means, in a sentence."""
+    if code not in REFUSALS:
+        raise NotFound(f"there is no error code {code!r} with a page")
+    return _bytes(f"{code}\n\n{REFUSALS[code]}\n".encode(), "plain")
+
+
+# -- what the views share
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    response = _bytes(data, "json")
+    response.status_code = status
+    return response
+
+
+_TYPES = {
+    "json": "application/json",
+    "plain": "text/plain; charset=utf-8",
+    "octet-stream": "application/octet-stream",
+}
+
+
+def _bytes(data: bytes, kind: str) -> Response:
+    return Response(data, content_type=_TYPES[kind], headers=[("Cache-Control", _MUTABLE)])
+
+
+def _conditional(response: Response) -> Response:
+    return response.make_conditional(request)  # type: ignore[return-value]  # werkzeug's own class
+
+
+def _entry_json(data: bytes) -> bytes:
+    return b'{"entry":' + data + b',"leaf_hash":"' + entry_hash(data).hex().encode() + b'"}'
+
+
+def _links(index: int) -> dict[str, str]:
+    return {"self": f"/v1/entries/{index}", "receipt": f"/v1/entries/{index}/receipt"}
+
+
+def _page(name: str, items: list[dict[str, Any]], more: bool, query: dict[str, str]) -> Response:
+    last = items[-1]["id"] if more else None
+    response = _json({name: items, "next": last})
+    if last is not None:
+        following = urlencode({**query, "after": last})
+        response.headers["Link"] = f'</v1/{name}?{following}>; rel="next"'
+    return response
+
+
+def _prefers(first: str, second: str) -> str:
+    """Which of two media types the client would rather have; `first` when it does not say."""
+    return request.accept_mimetypes.best_match([first, second], default=first)
+
+
+def _path_index(text: str) -> int:
+    if not _WHOLE.fullmatch(text) or int(text) > INTEGER_MAX:
+        raise NotFound(f"{text[:40]!r} is not an index")
+    return int(text)
+
+
+def _query(*names: str) -> dict[str, str]:
+    """The query parameters, each at most once and none beside `names`. Raises BadQuery."""
+    query = {}
+    for name, values in request.args.lists():
+        if name not in names:
+            _bad_query(name, "unknown; this path takes " + ", ".join(names))
+        if len(values) > 1:
+            _bad_query(name, "given more than once")
+        query[name] = values[0]
+    return query
+
+
+def _whole(query: dict[str, str], name: str) -> int:
+    if not _WHOLE.fullmatch(query.get(name, "")):
+        _bad_query(name, "expected a whole number")
+    return int(query[name])
+
+
+def _limit(query: dict[str, str]) -> int:
+    limit = _whole(query, "limit") if "limit" in query else PAGE_DEFAULT
+    if not 1 <= limit <= PAGE_MAX:
+        _bad_query("limit", f"expected 1 to {PAGE_MAX}")
+    return limit
+
+
+def _one_of(query: dict[str, str], name: str, words: tuple[str, ...]) -> str:
+    word = query.get(name, words[0])
+    if word not in words:
+        _bad_query(name, "expected " + " or ".join(words))
+    return word
+
+
+def _bad_query(name: str, detail: str) -> NoReturn:
+    raise BadQuery(f"query parameter {name!r}: {detail}")

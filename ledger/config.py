@@ -1,0 +1,60 @@
+"""Settings, all of them: AMANAH_* variables, each also as AMANAH_*_FILE naming a file.
+
+docs/operate.md lists them for operators; a test compares that list with this one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from platformdirs import user_state_path
+
+from ledger.errors import SetupError
+
+DEFAULTS: dict[str, str] = {
+    "AMANAH_DATABASE": "amanah.db",
+    "AMANAH_API_KEY": "",
+    "AMANAH_STATE": "",
+}
+
+
+class Config(NamedTuple):
+    """What the environment asks for.
+
+    database: the ledger's SQLite file. api_key: for posting to a remote ledger. state: where
+    `verify` remembers the checkpoints it has seen.
+    """
+
+    database: Path
+    api_key: str
+    state: Path
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
+        """Read the settings. Raises SetupError."""
+        database = _setting(environment, "AMANAH_DATABASE")
+        if "://" in database:
+            raise SetupError(
+                f"AMANAH_DATABASE={database}: only a path to a SQLite file is supported"
+            )
+        state = _setting(environment, "AMANAH_STATE")
+        return cls(
+            Path(database),
+            _setting(environment, "AMANAH_API_KEY"),
+            Path(state) if state else user_state_path("amanah", appauthor=False),
+        )
+
+
+def _setting(environment: Mapping[str, str], name: str) -> str:
+    file = environment.get(f"{name}_FILE")
+    if file is None:
+        return environment.get(name) or DEFAULTS[name]
+    if name in environment:
+        raise SetupError(f"both {name} and {name}_FILE are set; keep one")
+    try:
+        return Path(file).read_text("utf-8").rstrip("\n")
+    except OSError as error:
+        raise SetupError(f"{name}_FILE: {error}") from error

@@ -1,0 +1,115 @@
+"""The door: from the bytes of a request to posts that are ready to be sealed.
+
+Everything that needs no lock happens here: strict reading, schema and spelling, the clock and
+the personal-data tripwire, the canonical form. docs/format.md, "Admission".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from ledger.entry import canonical, read_json
+from ledger.errors import Fault, Refusal
+from ledger.tripwire import suspect
+from schemas.statements import check_statement
+
+BATCH_MAX = 1_000
+FUTURE_MAX = timedelta(minutes=5)
+_POST_FIELDS = frozenset({"statement"})
+_POST_UNSUPPORTED = frozenset({"signatures", "disclosures"})
+
+
+class Post(NamedTuple):
+    """A statement that passed the door, and its canonical bytes, which are what is sealed."""
+
+    statement: dict[str, Any]
+    canonical: bytes
+
+
+class Submission(NamedTuple):
+    """What one request posts: all of it is sealed, or none.
+
+    refusal: the first fault the door found, at the post after `posts`. It only decides when
+    none of those before it is refused under the lock, since the first refused post decides.
+    """
+
+    posts: list[Post]
+    refusal: Refusal | None
+    is_batch: bool
+
+    def located(self, refusal: Refusal, number: int) -> Refusal:
+        """`refusal`, of post `number`, with pointers from the top of the request."""
+        return refusal.under(f"/entries/{number}" if self.is_batch else "")
+
+
+def read_submission(body: bytes, currencies: Mapping[str, int], now: datetime) -> Submission:
+    """Read a request body: one post, or `{"entries": [post, ...]}`.
+
+    currencies: this ledger's table. now: the ledger's clock, with zone. Raises Refusal when
+    the body as a whole is not readable; a fault within one post becomes `refusal`.
+    """
+    return check_submission(read_json(body), currencies, now)
+
+
+def check_submission(value: Any, currencies: Mapping[str, int], now: datetime) -> Submission:
+    """`read_submission` for a body that is already strictly parsed."""
+    is_batch = isinstance(value, dict) and "entries" in value
+    documents = _batch(value) if is_batch else [value]
+    posts: list[Post] = []
+    refusal = None
+    for document in documents:
+        try:
+            posts.append(_post(document, currencies, now))
+        except Refusal as error:
+            refusal = error
+            break
+    submission = Submission(posts, refusal, is_batch)
+    if refusal is not None:
+        submission.located(refusal, len(posts))
+    return submission
+
+
+def _batch(value: dict[str, Any]) -> list[Any]:
+    if value.keys() != {"entries"}:
+        extra = sorted(value.keys() - {"entries"})[0]
+        raise Refusal("invalid", "a batch has `entries` only", [Fault(f"/{extra}", "unknown")])
+    entries = value["entries"]
+    if not isinstance(entries, list) or not 1 <= len(entries) <= BATCH_MAX:
+        detail = f"expected an array of 1 to {BATCH_MAX} posts"
+        raise Refusal("invalid", f"/entries: {detail}", [Fault("/entries", detail)])
+    return entries
+
+
+def _post(document: Any, currencies: Mapping[str, int], now: datetime) -> Post:
+    if not isinstance(document, dict) or "statement" not in document:
+        detail = 'a post is an object with a `statement`: {"statement": {"type": ...}}'
+        raise Refusal("invalid", detail, [Fault("", detail)])
+    for name in sorted(document.keys() - _POST_FIELDS - _POST_UNSUPPORTED):
+        raise Refusal("invalid", f"/{name}: unknown", [Fault(f"/{name}", "unknown")])
+    statement = document["statement"]
+    data = canonical(statement)
+    try:
+        check_statement(statement, len(data), currencies)
+        _check_clock(statement, now)
+    except Refusal as refusal:
+        raise refusal.under("/statement") from None
+    for name in sorted(document.keys() & _POST_UNSUPPORTED):
+        detail = f"/{name}: part of the format but not enforced here yet"
+        raise Refusal("not_supported", detail, [Fault(f"/{name}", detail)])
+    if faults := [Fault(f"/statement{f.pointer}", f.detail) for f in suspect(statement)]:
+        detail = (
+            f"{faults[0].pointer} {faults[0].detail}; everything posted here is public for ever"
+        )
+        raise Refusal("personal_data_suspected", detail, faults)
+    return Post(statement, data)
+
+
+def _check_clock(statement: Mapping[str, Any], now: datetime) -> None:
+    if "occurred_at" in statement:
+        occurred = datetime.fromisoformat(statement["occurred_at"])
+        latest = now + FUTURE_MAX
+        if occurred > latest:
+            detail = f"lies in the future; the ledger's clock says {now.astimezone(UTC):%FT%TZ}"
+            raise Refusal("invalid", f"/occurred_at: {detail}", [Fault("/occurred_at", detail)])

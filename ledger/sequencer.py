@@ -1,0 +1,291 @@
+"""The only writer: assigns indexes, seals, signs, and answers when it is on disk.
+
+Requests that wait while one transaction runs ride on the next one together (group commit):
+whoever gets the lock first commits for everybody queued. Only references, books and sealing
+happen inside; what the door could do it has done (post.py).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from ledger.books import Books
+from ledger.chain import Linked, Tip, link
+from ledger.entry import canonical, decode_entry, entry_hash
+from ledger.errors import (
+    ClockError,
+    Fault,
+    LedgerError,
+    RefConflict,
+    Refusal,
+    RolledBack,
+    Unavailable,
+)
+from ledger.post import Post, Submission
+from ledger.store.files import HighWater
+from ledger.store.sqlite import SqliteStore
+from ledger.store.transaction import Transaction
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.merkle import root_at
+from ledger.tlog.note import SigningKey, sign_note
+from ledger.tlog.tile import TileHashes
+
+CLOCK_BEHIND_MAX_S = 5.0
+CLOCK_JUMP_MAX_S = 60.0
+# Counts while the machine sleeps, so waking up is no jump. Not everywhere there.
+_STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+@dataclass(frozen=True, slots=True)
+class SealedEntry:
+    """Where one post of a submission stands. replayed: it stood there before."""
+
+    index: int
+    leaf_hash: bytes
+    replayed: bool
+
+
+class Sealed(NamedTuple):
+    """A submission that is on disk, and the signed checkpoint that covers it."""
+
+    entries: list[SealedEntry]
+    checkpoint: bytes
+
+    @property
+    def all_replayed(self) -> bool:
+        return all(entry.replayed for entry in self.entries)
+
+
+# Where a post already stands, or the totals it is to be sealed with.
+Place = SealedEntry | list[dict[str, Any]]
+
+
+class _Waiting:
+    """A submission in the queue, and what became of it."""
+
+    def __init__(self, platform: str, submission: Submission) -> None:
+        self.platform = platform
+        self.submission = submission
+        self.sealed: Sealed | None = None
+        self.error: LedgerError | None = None
+        self.is_done = False
+
+
+class _Group:
+    """What one transaction is about to write: the books so far and the entries to be sealed."""
+
+    def __init__(self, tx: Transaction, tip: Tip) -> None:
+        self.tx, self.tip = tx, tip
+        self.books = Books(tx, tx.currencies)
+        self.refs: dict[tuple[str, str], Linked] = {}
+        self.linked: list[tuple[Linked, dict[str, Any], str]] = []
+
+
+class Sequencer:
+    """Appends to one ledger. Any number of threads and processes may each have one."""
+
+    def __init__(
+        self,
+        store: SqliteStore,
+        signer: SigningKey,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = lambda: time.clock_gettime(_STEADY_CLOCK),
+    ) -> None:
+        self._store, self._signer = store, signer
+        self._clock, self._steady = clock, steady
+        self._offset = clock() - steady()
+        self._high_water = HighWater(store.paths.high_water)
+        self._queue: deque[_Waiting] = deque()
+        self._commit_lock = threading.Lock()
+
+    def append(self, platform: str, submission: Submission) -> Sealed:
+        """Seal a submission posted by `platform`; returns when it is on disk.
+
+        Raises Refusal (nothing was appended), or ClockError, RolledBack or Unavailable, after
+        which the same submission may be sent again: what was sealed after all is replayed.
+        """
+        waiting = _Waiting(platform, submission)
+        self._queue.append(waiting)
+        with self._commit_lock:
+            if not waiting.is_done:
+                self._commit_queue()
+        if waiting.error is not None:
+            raise waiting.error
+        assert waiting.sealed is not None, "a submission is sealed or refused"
+        return waiting.sealed
+
+    def _commit_queue(self) -> None:
+        group = [self._queue.popleft() for _ in range(len(self._queue))]
+        try:
+            self._commit(group)
+        except BaseException as error:
+            # Whatever it was, nobody may be told that it is sealed.
+            reason = (
+                error
+                if isinstance(error, LedgerError)
+                else Unavailable("sealing stopped unexpectedly; send the same post again")
+            )
+            for waiting in group:
+                waiting.sealed, waiting.error = None, reason
+            if reason is not error:
+                raise
+        finally:
+            for waiting in group:
+                waiting.is_done = True
+
+    def check(self) -> None:
+        """Raise what would keep the next submission from being sealed."""
+        with self._store.writing() as tx:
+            tip = tx.tip()
+            self._now(tip)
+            self._check_high_water(tx, tip)
+
+    def _commit(self, waiting: list[_Waiting]) -> None:
+        with self._store.writing() as tx:
+            tip = tx.tip()
+            recorded_at = self._now(tip)
+            self._check_high_water(tx, tip)
+            group = _Group(tx, tip)
+            for one in waiting:
+                try:
+                    self._admit(group, one, recorded_at)
+                except Refusal as refusal:
+                    one.error = refusal
+            note = self._seal(group) if group.linked else tx.checkpoint()
+            tx.commit()
+            # From here on it is on disk. Still under the lock, or a later mark of another
+            # process could be overwritten with this one.
+            self._high_water.write(tip.size, tip.root)
+        for one in waiting:
+            if one.sealed is not None:
+                one.sealed = one.sealed._replace(checkpoint=note)
+
+    def _seal(self, group: _Group) -> bytes:
+        """Write everything the group links; the signed checkpoint that covers it."""
+        tx, tip = group.tx, group.tip
+        tx.append(tip, group.linked)
+        tx.save_books(group.books)
+        checkpoint = Checkpoint(self._signer.name, tip.size, tip.root)
+        note = sign_note(checkpoint.text(), self._signer)
+        tx.add_checkpoint(tip.size, note)
+        return note
+
+    # -- admission
+
+    def _admit(self, group: _Group, waiting: _Waiting, recorded_at: str) -> None:
+        """Admit and link a whole submission, or raise Refusal and leave `group` as it was."""
+        submission, platform = waiting.submission, waiting.platform
+        books = Books(group.books, group.books.currencies)
+        places: list[Place] = []
+        size = group.tip.size
+        refs: set[str] = set()
+        for number, post in enumerate(submission.posts):
+            try:
+                _check_once(post.statement["ref"], refs)
+                place: Place | None = self._replay(group, platform, post)
+                if place is None:
+                    place = books.post(size, platform, post.statement)
+                    size += 1
+            except Refusal as refusal:
+                raise submission.located(refusal.under("/statement"), number) from None
+            places.append(place)
+        if submission.refusal is not None:
+            raise submission.refusal
+        group.books.absorb(books)
+        entries = [
+            self._link(group, platform, post, place, recorded_at)
+            for post, place in zip(submission.posts, places, strict=True)
+        ]
+        waiting.sealed = Sealed(entries, b"")
+
+    def _replay(self, group: _Group, platform: str, post: Post) -> SealedEntry | None:
+        ref = post.statement["ref"]
+        pending = group.refs.get((platform, ref))
+        if pending is not None:
+            data: bytes | None = pending.entry_bytes
+        else:
+            index = group.tx.index_of_ref(platform, ref)
+            data = None if index is None else group.tx.entry_bytes(index)
+        if data is None:
+            return None
+        first = decode_entry(data)
+        if canonical(first.statement) != post.canonical:
+            raise RefConflict(ref, first.index)
+        return SealedEntry(first.index, entry_hash(data), replayed=True)
+
+    def _link(
+        self,
+        group: _Group,
+        platform: str,
+        post: Post,
+        place: Place,
+        recorded_at: str,
+    ) -> SealedEntry:
+        if isinstance(place, SealedEntry):
+            return place
+        linked = link(group.tip, platform, post.canonical, recorded_at, place)
+        group.tx.append_terms(linked.index, post.statement, platform, place)
+        group.linked.append((linked, post.statement, platform))
+        group.refs[platform, post.statement["ref"]] = linked
+        return SealedEntry(linked.index, linked.leaf_hash, replayed=False)
+
+    # -- guards
+
+    def _now(self, tip: Tip) -> str:
+        """The time to seal with. Raises ClockError when the wall clock cannot be trusted."""
+        wall, steady = self._clock(), self._steady()
+        jump = wall - steady - self._offset
+        if abs(jump) > CLOCK_JUMP_MAX_S:
+            raise ClockError(
+                f"the wall clock jumped by {jump:.0f} s against the steady clock; set the clock "
+                "right, then restart the service"
+            )
+        now = _format_time(wall)
+        if tip.recorded_at > now:
+            behind = datetime.fromisoformat(tip.recorded_at).timestamp() - wall
+            if behind > CLOCK_BEHIND_MAX_S:
+                raise ClockError(
+                    f"the wall clock is {behind:.0f} s behind the last entry "
+                    f"({tip.recorded_at}); set the clock right"
+                )
+            now = tip.recorded_at
+        self._offset = wall - steady
+        return now
+
+    def _check_high_water(self, tx: Transaction, tip: Tip) -> None:
+        """Never seal on a tip that does not extend what was handed out."""
+        mark = self._high_water.read()
+        if mark is None or mark == (tip.size, tip.root):
+            return
+        size, root = mark
+        if size > tip.size:
+            what = f"the database holds {tip.size} entries, but {size} were handed out"
+        else:
+            found = root_at(size, TileHashes(tx.tile, tip.size).node)
+            if found == root:
+                return
+            what = f"at size {size} the database has root {found.hex()}, handed out: {root.hex()}"
+        raise RolledBack(
+            f"sealing has stopped: {what}. Either an older copy of the database was restored or "
+            "it was altered. Put the newest database back and restart; if it is lost for good, "
+            "this ledger has ended: start a new one, with a new origin, by `amanah init`"
+        )
+
+
+def _format_time(wall: float) -> str:
+    moment = datetime.fromtimestamp(wall, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def _check_once(ref: str, seen: set[str]) -> None:
+    """Refuse the second post of a batch that carries a ref of an earlier one."""
+    if ref in seen:
+        detail = f"the ref {ref!r} stands twice in this batch"
+        raise Refusal("duplicate_ref", detail, [Fault("/ref", detail)])
+    seen.add(ref)

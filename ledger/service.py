@@ -1,0 +1,166 @@
+"""A ledger, opened: its store, its keys, its writer. What the API and the CLI both work on."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ledger.entry import FORMAT, SYSTEM_PLATFORM, canonical
+from ledger.errors import FormatError, NotAuthenticated, NotFound, SetupError
+from ledger.money import CURRENCIES
+from ledger.post import Post, Submission, check_submission
+from ledger.sequencer import Sealed, Sequencer
+from ledger.store.files import Paths, read_private, write_private
+from ledger.store.sqlite import ApiKey, SqliteStore
+from ledger.tlog.note import SigningKey, VerifierKey, check_key_name
+
+WRITE = "write"  # the scope to post entries; reading needs no key
+_KEY_PREFIX = "amanah_"
+_SECRET_BYTES = 32
+
+
+class NewKey(NamedTuple):
+    """An API key at the only moment anybody sees it."""
+
+    key_id: str
+    key: str
+    platform: str
+
+
+class Ledger:
+    """One ledger on this machine."""
+
+    def __init__(self, store: SqliteStore, signer: SigningKey, secret: bytes) -> None:
+        self.store = store
+        self.sequencer = Sequencer(store, signer)
+        self._secret = secret
+        genesis = json.loads(store.entry_bytes(0))["statement"]
+        self.origin: str = genesis["origin"]
+        self.operator: str = genesis["operator"]
+        self.currencies: Mapping[str, int] = genesis["currencies"]
+        self.vkeys = [VerifierKey.parse(text) for text in genesis["vkeys"]]
+        if signer.verifier not in self.vkeys:
+            raise SetupError(
+                f"{store.paths.log_key} holds the key {signer.verifier}, which is not this "
+                f"ledger's ({', '.join(map(str, self.vkeys))}); put the right file back"
+            )
+
+    @classmethod
+    def open(cls, database: Path) -> Ledger:
+        """Open an existing ledger. Raises SetupError, saying how to mend it."""
+        paths = Paths.of(database)
+        store = SqliteStore(database)
+        if store.size() == 0:
+            raise SetupError(
+                f"{database} has no genesis: its creation was cut short. Delete "
+                f"{database}* and run `amanah init` again"
+            )
+        signer = _signing_key(paths.log_key)
+        return cls(store, signer, _secret(paths.key_secret))
+
+    @classmethod
+    def create(cls, database: Path, origin: str, operator: str) -> Ledger:
+        """Create a ledger: its keys, its database and its genesis. Raises SetupError."""
+        try:
+            check_key_name(origin)
+        except FormatError as error:
+            raise SetupError(f"the origin must be a C2SP key name: {error}") from error
+        paths = Paths.of(database)
+        store = SqliteStore.create(database)
+        signer = SigningKey.of(origin, secrets.token_bytes(32))
+        write_private(paths.log_key, f"{signer}\n")
+        write_private(paths.key_secret, secrets.token_bytes(_SECRET_BYTES).hex() + "\n")
+        genesis = {
+            "type": "genesis",
+            "ref": "genesis",
+            "format": FORMAT,
+            "origin": origin,
+            "operator": operator,
+            "vkeys": [str(signer.verifier)],
+            "currencies": CURRENCIES,
+        }
+        post = Post(genesis, canonical(genesis))
+        Sequencer(store, signer).append(SYSTEM_PLATFORM, Submission([post], None, False))
+        store.close()
+        return cls.open(database)
+
+    def close(self) -> None:
+        self.store.close()
+
+    def now(self) -> datetime:
+        """The ledger's clock, as the door asks it."""
+        return datetime.now(UTC)
+
+    def post(self, platform: str, statements: Sequence[dict[str, Any]]) -> Sealed:
+        """Seal statements as one atomic batch, through the same door as the API's."""
+        document = {"entries": [{"statement": statement} for statement in statements]}
+        submission = check_submission(document, self.currencies, self.now())
+        return self.sequencer.append(platform, submission)
+
+    # -- API keys
+
+    def create_key(self, platform: str, scopes: Sequence[str] = (WRITE,)) -> NewKey:
+        """Create an API key for `platform`, registering it as a party when it is new.
+
+        Raises Refusal when `platform` is not an id.
+        """
+        try:
+            self.store.registered("party", platform)
+        except NotFound:
+            party = {"type": "party", "ref": f"party.{platform}", "id": platform}
+            self.post(platform, [party | {"name": platform, "kind": "platform"}])
+        secret = base64.urlsafe_b64encode(os.urandom(_SECRET_BYTES)).rstrip(b"=").decode()
+        key, key_id = _KEY_PREFIX + secret, secrets.token_hex(6)
+        with self.store.writing() as tx:
+            tx.add_key(key_id, platform, scopes, self._hash(key), self._timestamp())
+            tx.commit()
+        return NewKey(key_id, key, platform)
+
+    def revoke_key(self, key_id: str) -> None:
+        """Revoke an API key for good. Raises NotFound."""
+        with self.store.writing() as tx:
+            revoked = tx.revoke_key(key_id, self._timestamp())
+            tx.commit()
+        if not revoked:
+            raise NotFound(f"there is no API key {key_id!r} that could be revoked")
+
+    def authenticate(self, key: str) -> ApiKey:
+        """The API key record of `key`. Raises NotAuthenticated."""
+        found = self.store.find_key(self._hash(key))
+        if found is None:
+            raise NotAuthenticated("this API key is not known here; check it, or ask for a new one")
+        if found.revoked_at is not None:
+            raise NotAuthenticated(f"the API key {found.key_id} was revoked at {found.revoked_at}")
+        return found
+
+    def _hash(self, key: str) -> bytes:
+        # Keyed, so that a stolen database gives nobody a way to test guesses.
+        return hmac.digest(self._secret, key.encode("utf-8", "surrogateescape"), "sha256")
+
+    def _timestamp(self) -> str:
+        return f"{self.now():%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _signing_key(path: Path) -> SigningKey:
+    try:
+        return SigningKey.parse(read_private(path).removesuffix("\n"))
+    except FormatError as error:
+        raise SetupError(f"{path} does not hold a signing key: {error}") from error
+
+
+def _secret(path: Path) -> bytes:
+    text = read_private(path).removesuffix("\n")
+    try:
+        secret = bytes.fromhex(text)
+    except ValueError as error:
+        raise SetupError(f"{path} does not hold a secret in hex: {error}") from error
+    if len(secret) != _SECRET_BYTES:
+        raise SetupError(f"{path} holds {len(secret)} bytes; expected {_SECRET_BYTES}")
+    return secret

@@ -1,0 +1,140 @@
+"""The files beside the database: private keys, the write lock's file, the high-water mark."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from ledger.errors import SetupError, Unavailable
+
+# Locks and shared memory do not work across machines, and WAL then corrupts the database.
+_NETWORK_FILESYSTEMS = frozenset(
+    "nfs nfs4 cifs smb smb2 smb3 smbfs afpfs webdav 9p afs ceph fuse.sshfs fuse.glusterfs lustre "
+    "vboxsf fuse.vmhgfs-fuse prl_fs virtiofs drvfs ocfs2 gfs2 beegfs fuse.s3fs fuse.rclone".split()
+)
+
+
+class Paths(NamedTuple):
+    """Every file of one ledger, named after its database."""
+
+    database: Path
+    log_key: Path
+    key_secret: Path
+    high_water: Path
+    lock: Path
+
+    @classmethod
+    def of(cls, database: Path) -> Paths:
+        def beside(ending: str) -> Path:
+            return database.with_name(f"{database.name}.{ending}")
+
+        return cls(
+            database, beside("log-key"), beside("key-secret"), beside("high-water"), beside("lock")
+        )
+
+
+def write_private(path: Path, text: str) -> None:
+    """Create `path` with mode 0600 and flush it to disk. Raises SetupError if it exists."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise SetupError(f"{path} exists already; it is never overwritten") from error
+    with os.fdopen(fd, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_private(path: Path) -> str:
+    """The text of a key file. Raises SetupError when others may read it, or it is missing."""
+    try:
+        mode = path.stat().st_mode & 0o777
+        text = path.read_text("ascii")
+    except FileNotFoundError as error:
+        raise SetupError(f"{path} is missing; restore it from where keys are kept") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SetupError(f"{path} cannot be read: {error}") from error
+    if mode & 0o077:
+        raise SetupError(f"{path} has mode {mode:04o}; others can read it. Run: chmod 600 {path}")
+    return text
+
+
+def refuse_network_filesystem(directory: Path) -> None:
+    """Raise SetupError when `directory` is on a file system shared between machines."""
+    real = str(directory.resolve())
+    best, kind = "", ""
+    for partition in psutil.disk_partitions(all=True):
+        mount = partition.mountpoint
+        inside = real == mount or real.startswith(mount.rstrip("/") + "/")
+        if inside and len(mount) >= len(best):
+            best, kind = mount, partition.fstype.lower()
+    if kind in _NETWORK_FILESYSTEMS:
+        raise SetupError(
+            f"{real} is on a {kind} file system, where SQLite's write-ahead log can corrupt the "
+            "ledger; put the database on a local disk"
+        )
+
+
+class HighWater:
+    """The last (size, root) handed out, outside the database, so that a restore shows.
+
+    Written before each answer by whoever holds the write lock; flushed to disk at least once
+    a second, so a power failure loses at most the last second of it (and never an entry).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._dirty = threading.Event()
+        self._flusher: threading.Thread | None = None
+
+    def read(self) -> tuple[int, bytes] | None:
+        """(size, root), or None when there is no file. Raises SetupError for anything else."""
+        try:
+            size, root_base64 = self.path.read_text("ascii").split()
+            root = base64.b64decode(root_base64, validate=True)
+            if not size.isdecimal() or len(root) != 32:
+                raise ValueError("not a size and a root")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, binascii.Error) as error:
+            raise SetupError(
+                f"{self.path} is damaged ({error}). Compare the newest checkpoint anybody holds "
+                "with `amanah verify`; when the database extends it, delete the file and restart"
+            ) from error
+        return int(size), root
+
+    def write(self, size: int, root: bytes) -> None:
+        # One write of one length: a reader or a crash finds the old line or the new one.
+        line = f"{size:020d} {base64.b64encode(root).decode()}\n".encode("ascii")
+        try:
+            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644)
+            try:
+                os.pwrite(fd, line, 0)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise Unavailable(
+                f"{self.path} cannot be written ({error}); send the same post again"
+            ) from error
+        self._dirty.set()
+        if self._flusher is None:
+            self._flusher = threading.Thread(target=self._flush, name="high-water", daemon=True)
+            self._flusher.start()
+
+    def _flush(self) -> None:
+        while True:
+            self._dirty.wait()
+            self._dirty.clear()
+            fd = os.open(self.path, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            time.sleep(1)

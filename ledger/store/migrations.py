@@ -1,0 +1,94 @@
+"""The tables of a ledger's database, as numbered migrations that are never edited.
+
+`entries`, `tiles` and `checkpoints` are the log; `head` is its tip. Everything else follows
+from the log and could be rebuilt: `refs`, `terms` (what the filters look up), the current
+`parties`, `programmes` and `funds`, and what the books remember of refunds and returns.
+`keys` alone is not of the log. Money is in minor units.
+"""
+
+from __future__ import annotations
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("amanah")
+
+_TABLES = """
+CREATE TABLE entries ("index" INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+CREATE TABLE tiles (
+  level INTEGER NOT NULL, "index" INTEGER NOT NULL, hashes BLOB NOT NULL,
+  PRIMARY KEY (level, "index")
+) STRICT, WITHOUT ROWID;
+CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note BLOB NOT NULL) STRICT;
+CREATE TABLE head (
+  one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, root BLOB NOT NULL,
+  prev TEXT NOT NULL, recorded_at TEXT NOT NULL, frontier BLOB NOT NULL
+) STRICT;
+CREATE TABLE refs (
+  platform TEXT NOT NULL, ref TEXT NOT NULL, "index" INTEGER NOT NULL,
+  PRIMARY KEY (platform, ref)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE terms (
+  kind TEXT NOT NULL, id TEXT NOT NULL, "index" INTEGER NOT NULL,
+  PRIMARY KEY (kind, id, "index")
+) STRICT, WITHOUT ROWID;
+CREATE TABLE parties (
+  id TEXT PRIMARY KEY, platform TEXT NOT NULL, "index" INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE programmes (
+  id TEXT PRIMARY KEY, platform TEXT NOT NULL, "index" INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE funds (
+  id TEXT PRIMARY KEY, platform TEXT NOT NULL, "index" INTEGER NOT NULL,
+  n INTEGER NOT NULL, last INTEGER, cursor_minor INTEGER NOT NULL, counters_minor TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE undone (
+  target INTEGER PRIMARY KEY, amount_minor INTEGER NOT NULL,
+  platform_fees_minor INTEGER NOT NULL, payment_fees_minor INTEGER NOT NULL
+) STRICT;
+CREATE TABLE holes (
+  fund TEXT NOT NULL, to_minor INTEGER NOT NULL, from_minor INTEGER NOT NULL,
+  PRIMARY KEY (fund, to_minor)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE keys (
+  key_id TEXT PRIMARY KEY, platform TEXT NOT NULL, scopes TEXT NOT NULL, hash BLOB NOT NULL UNIQUE,
+  created_at TEXT NOT NULL, revoked_at TEXT
+) STRICT, WITHOUT ROWID;
+"""
+
+_MONEY_VIEW = """
+CREATE VIEW {name} AS SELECT
+  terms."index",
+  json_extract(CAST(bytes AS TEXT), '$.platform') AS platform,
+  json_extract(CAST(bytes AS TEXT), '$.recorded_at') AS recorded_at,
+  json_extract(CAST(bytes AS TEXT), '$.statement.occurred_at') AS occurred_at,
+  json_extract(CAST(bytes AS TEXT), '$.statement.fund') AS fund,
+  json_extract(CAST(bytes AS TEXT), '$.statement.amount') AS amount,
+  json_extract(CAST(bytes AS TEXT), '$.statement.currency') AS currency,
+  {columns},
+  json_extract(CAST(bytes AS TEXT), '$.statement.ref') AS ref,
+  json_extract(CAST(bytes AS TEXT), '$.totals[0].balance') AS balance_after
+FROM terms JOIN entries USING ("index") WHERE kind = 'type' AND id = '{type}'
+"""
+
+
+def _columns(**paths: str) -> str:
+    return ",\n  ".join(
+        f"json_extract(CAST(bytes AS TEXT), '$.statement.{path}') AS {name}"
+        for name, path in paths.items()
+    )
+
+
+@migrations()
+def m0001_ledger(db: Database) -> None:
+    for statement in _TABLES.split(";"):
+        if statement.strip():
+            db.execute(statement)
+    donation = _columns(channel="channel", donor_kind="donor.kind", donor_party="donor.party")
+    disbursement = _columns(
+        category="category",
+        recipient_party="recipient.party",
+        recipient_group="recipient.group",
+        purpose="purpose",
+    )
+    db.execute(_MONEY_VIEW.format(name="donations", type="donation", columns=donation))
+    db.execute(_MONEY_VIEW.format(name="disbursements", type="disbursement", columns=disbursement))

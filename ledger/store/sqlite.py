@@ -1,0 +1,293 @@
+"""The embedded store: one SQLite file on a local disk, written by one process at a time.
+
+Entries stand as their exact bytes, hashes as tiles. Every write goes through `writing`, which
+holds a file lock across processes and the database's own write lock inside; readers use
+connections of their own that cannot write.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlite_utils import Database
+
+from ledger.chain import Tip
+from ledger.errors import NotFound, SetupError, Unavailable
+from ledger.store.files import Paths, refuse_network_filesystem
+from ledger.store.migrations import migrations
+from ledger.store.transaction import Transaction
+from ledger.tlog.merkle import HASH_SIZE
+from ledger.tlog.tile import TILE_WIDTH, Tile, TileHashes, encode_bundle, tile_width
+
+BUSY_TIMEOUT_S = 10.0  # for tools that write past our file lock
+
+
+class ApiKey(NamedTuple):
+    """An API key as it is stored: never the key itself, only its HMAC elsewhere."""
+
+    key_id: str
+    platform: str
+    scopes: tuple[str, ...]
+    created_at: str
+    revoked_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FundRow:
+    """Where a fund stands: its statement's index, and the last money entry (None: none yet)."""
+
+    fund_id: str
+    index: int
+    last: int | None
+
+
+class SqliteStore:
+    """A ledger's database. Thread-safe; open one per process, after any fork."""
+
+    def __init__(self, path: Path) -> None:
+        """Open an existing database and bring its tables up to date. Raises SetupError."""
+        if not path.exists():
+            raise SetupError(f"there is no ledger at {path}; create one with `amanah init`")
+        self.paths = Paths.of(path)
+        refuse_network_filesystem(path.parent)
+        self._readers = threading.local()
+        self._all_readers: list[sqlite3.Connection] = []
+        self._write_mutex = threading.Lock()
+        self._writer: sqlite3.Connection | None = None
+        if not self._is_current():
+            with self._locked():
+                migrations.apply(Database(self._open_writer(), execute_plugins=False))
+
+    @classmethod
+    def create(cls, path: Path) -> SqliteStore:
+        """Create an empty database. Raises SetupError when the file exists."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        refuse_network_filesystem(path.parent)
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644))
+        except FileExistsError as error:
+            raise SetupError(f"{path} exists already; a ledger is never overwritten") from error
+        return cls(path)
+
+    def close(self) -> None:
+        """Close every connection. The last one to close checkpoints, hence under the lock."""
+        with self._locked():
+            for connection in self._all_readers:
+                connection.close()
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    # -- writing
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """The only way to write. What the block does not `commit` is undone when it ends.
+
+        The lock is held to the end of the block, past the commit. Raises Unavailable when the
+        outcome is not known or the disk refuses.
+        """
+        with self._locked():
+            connection = self._open_writer()
+            try:
+                # IMMEDIATE: a deferred BEGIN that reads and then writes fails instead of waiting.
+                connection.execute("BEGIN IMMEDIATE")
+                yield Transaction(connection)
+            except sqlite3.Error as error:
+                self._drop_writer()
+                raise Unavailable(
+                    f"the database refused to write ({error}); nothing is known to be lost, "
+                    "send the same post again"
+                ) from error
+            finally:
+                if self._writer is not None and connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time, in all threads and processes.
+
+        SQLite's own lock would do for correctness, but waiting for it is a lottery of sleeps;
+        and before SQLite 3.51.3 several connections that checkpoint at once can corrupt a
+        database (sqlite.org/wal.html, "the WAL-reset bug"): only the holder ever does.
+        """
+        with self._write_mutex:
+            fd = os.open(self.paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(fd)
+
+    def _open_writer(self) -> sqlite3.Connection:
+        if self._writer is None:
+            connection = sqlite3.connect(
+                self.paths.database,
+                timeout=BUSY_TIMEOUT_S,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            self._writer = connection
+        return self._writer
+
+    def _drop_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    # -- reading
+
+    def _is_current(self) -> bool:
+        connection = sqlite3.connect(f"file:{self.paths.database}?mode=ro", uri=True)
+        try:
+            return not migrations.pending(Database(connection, execute_plugins=False))
+        except sqlite3.DatabaseError as error:
+            raise SetupError(f"{self.paths.database} is not a ledger: {error}") from error
+        finally:
+            connection.close()
+
+    def _reader(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._readers, "connection", None)
+        if connection is None:
+            uri = f"file:{self.paths.database}?mode=ro"
+            connection = sqlite3.connect(
+                uri, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False
+            )
+            self._readers.connection = connection
+            self._all_readers.append(connection)
+        return connection
+
+    def _rows(self, sql: str, *parameters: Any) -> list[Any]:
+        try:
+            return self._reader().execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise Unavailable(f"the database could not be read: {error}") from error
+
+    def _row(self, sql: str, *parameters: Any) -> Any:
+        rows = self._rows(sql, *parameters)
+        return rows[0] if rows else None
+
+    def size(self) -> int:
+        """How many entries are committed."""
+        row = self._row("SELECT size FROM head")
+        return int(row[0]) if row else 0
+
+    def tip(self) -> Tip:
+        """The committed tip. A writer asks its transaction instead, under the lock."""
+        return Transaction(self._reader()).tip()
+
+    def entry_bytes(self, index: int) -> bytes:
+        """The exact bytes of an entry. Raises NotFound."""
+        row = self._row('SELECT bytes FROM entries WHERE "index" = ?', index)
+        if row is None:
+            raise NotFound(f"there is no entry {index}; the ledger holds {self.size()}")
+        return bytes(row[0])
+
+    def entries(self, start: int, end: int) -> list[bytes]:
+        """The bytes of the entries [start, end), as far as they are there."""
+        sql = 'SELECT bytes FROM entries WHERE "index" >= ? AND "index" < ? ORDER BY "index"'
+        return [row[0] for row in self._rows(sql, start, end)]
+
+    def find(
+        self, terms: Sequence[tuple[str, str]], after: int | None, limit: int, newest_first: bool
+    ) -> list[tuple[int, bytes]]:
+        """(index, bytes) of entries to which all `terms` apply, `after` an exclusive index."""
+        tables = ["terms AS t0"] if terms else ["entries"]
+        tables += [f"terms AS t{i}" for i in range(1, len(terms))]
+        key = 't0."index"' if terms else 'entries."index"'
+        conditions = [f"t{i}.kind = ? AND t{i}.id = ?" for i in range(len(terms))]
+        conditions += [f't{i}."index" = t0."index"' for i in range(1, len(terms))]
+        if terms:
+            tables.append("entries")
+            conditions.append('entries."index" = t0."index"')
+        parameters: list[Any] = [part for term in terms for part in term]
+        if after is not None:
+            conditions.append(f"{key} {'<' if newest_first else '>'} ?")
+            parameters.append(after)
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        order = "DESC" if newest_first else "ASC"
+        sql = f"SELECT {key}, bytes FROM {', '.join(tables)} {where} ORDER BY {key} {order} LIMIT ?"  # noqa: S608 - only fixed words and placeholders
+        return [(row[0], row[1]) for row in self._rows(sql, *parameters, limit)]
+
+    def index_of_ref(self, platform: str, ref: str) -> int | None:
+        row = self._row('SELECT "index" FROM refs WHERE platform = ? AND ref = ?', platform, ref)
+        return row[0] if row else None
+
+    def tile(self, tile: Tile) -> bytes:
+        """The tile's hashes in the width asked for. Raises NotFound beyond what is committed."""
+        sql = 'SELECT hashes FROM tiles WHERE level = ? AND "index" = ?'
+        row = self._row(sql, tile.level, tile.index)
+        if row is None or len(row[0]) < tile.width * HASH_SIZE:
+            raise NotFound(f"{tile.path()} does not exist at size {self.size()}")
+        return bytes(row[0][: tile.width * HASH_SIZE])
+
+    def bundle(self, index: int, width: int) -> bytes:
+        """The entry bundle in the width asked for. Raises NotFound beyond what is committed."""
+        entries = self.entries(index * TILE_WIDTH, index * TILE_WIDTH + width)
+        if len(entries) < width:
+            have = tile_width(0, index, self.size())
+            raise NotFound(f"entry bundle {index} is {have} entries wide, not {width}")
+        return encode_bundle(entries)
+
+    def nodes(self, size: int) -> TileHashes:
+        """The nodes of the tree of the first `size` entries."""
+        return TileHashes(self.tile, size)
+
+    def checkpoint(self) -> bytes:
+        """The newest signed checkpoint. Raises NotFound on an empty ledger."""
+        row = self._row("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
+        if row is None:
+            raise NotFound("nothing has been sealed yet, so there is no checkpoint")
+        return bytes(row[0])
+
+    def registered(self, kind: str, item_id: str) -> int:
+        """The index of the current statement of a party or programme. Raises NotFound."""
+        table = {"party": "parties", "programme": "programmes"}[kind]
+        row = self._row(f'SELECT "index" FROM {table} WHERE id = ?', item_id)  # noqa: S608 - a fixed word
+        if row is None:
+            raise NotFound(f"no {kind} {item_id!r} is registered")
+        return int(row[0])
+
+    def all_registered(self, kind: str, after: str, limit: int) -> list[tuple[str, int]]:
+        """(id, index) of current parties or programmes in order of id, from beyond `after`."""
+        table = {"party": "parties", "programme": "programmes"}[kind]
+        sql = f'SELECT id, "index" FROM {table} WHERE id > ? ORDER BY id LIMIT ?'  # noqa: S608 - a fixed word
+        return [(row[0], row[1]) for row in self._rows(sql, after, limit)]
+
+    def fund(self, fund_id: str) -> FundRow:
+        """Where a fund stands. Raises NotFound."""
+        row = self._row('SELECT id, "index", last FROM funds WHERE id = ?', fund_id)
+        if row is None:
+            raise NotFound(f"no fund {fund_id!r} is registered")
+        return FundRow(*row)
+
+    def funds(self, after: str, limit: int) -> list[FundRow]:
+        sql = 'SELECT id, "index", last FROM funds WHERE id > ? ORDER BY id LIMIT ?'
+        return [FundRow(*row) for row in self._rows(sql, after, limit)]
+
+    def find_key(self, key_hash: bytes) -> ApiKey | None:
+        """The API key whose HMAC this is, revoked or not."""
+        sql = "SELECT key_id, platform, scopes, created_at, revoked_at FROM keys WHERE hash = ?"
+        row = self._row(sql, key_hash)
+        return _api_key(row) if row else None
+
+    def keys(self) -> list[ApiKey]:
+        sql = (
+            "SELECT key_id, platform, scopes, created_at, revoked_at FROM keys ORDER BY created_at"
+        )
+        return [_api_key(row) for row in self._rows(sql)]
+
+
+def _api_key(row: Any) -> ApiKey:
+    return ApiKey(row[0], row[1], tuple(json.loads(row[2])), row[3], row[4])

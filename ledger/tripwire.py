@@ -1,0 +1,98 @@
+"""The tripwire: public texts that look like they hold somebody's personal data.
+
+What is posted is public for ever, so a slip of a form field must be caught at the door. It
+looks at short free texts, refs and ids; door-only, so it may be tightened at any time and no
+audit asks it again. It must not lock a platform out: numeric order ids look like telephone
+numbers, so in refs and ids only whole card and identity numbers count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ledger.entry import pointer_token
+from ledger.errors import Fault
+
+# Machine-made values: digests and times hold long runs of digits and are nobody's.
+_NEVER = frozenset({"sha256", "occurred_at", "amount", "goal_amount", "currency", "type"})
+_CODES = frozenset(
+    "ref id fund from_fund to_fund owner lead party platforms programmes registry uri url".split()
+)
+
+_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
+# Indonesian mobile numbers, and any international number written with its plus.
+_PHONE = re.compile(r"(?<![\w+])(?:\+?62|0)[ .-]?8(?:[ .-]?[0-9]){8,11}(?![\w])")
+_PLUS_PHONE = re.compile(r"(?<![\w+])\+[1-9](?:[ .()-]{0,2}[0-9]){8,14}(?![\w])")
+_DIGIT_RUN = re.compile(r"(?<![\w.,-])[0-9](?:[ -]?[0-9]){12,18}(?![\w]|[.,][0-9])")
+# Card networks' leading digits: a run that merely passes Luhn is one order id in ten.
+_CARD = re.compile(r"4|5[1-5]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)|3[47]|35|6011|65")
+_PROVINCES = frozenset(
+    "11 12 13 14 15 16 17 18 19 21 31 32 33 34 35 36 51 52 53 61 62 63 64 65 71 72 73 74 75 76 "
+    "81 82 91 92 93 94 95 96 97".split()
+)
+
+
+def suspect(statement: Mapping[str, Any]) -> list[Fault]:
+    """A fault for each text of `statement` that looks like personal data."""
+    return list(_walk(statement, "", ""))
+
+
+def _walk(value: Any, pointer: str, name: str) -> Iterator[Fault]:
+    if isinstance(value, str):
+        found = None if name in _NEVER else _look(value, is_code=name in _CODES)
+        if found:
+            yield Fault(pointer, f"looks like {found}")
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            yield from _walk(member, f"{pointer}/{pointer_token(key)}", key)
+    elif isinstance(value, list):
+        for i, member in enumerate(value):
+            yield from _walk(member, f"{pointer}/{i}", name)
+
+
+def _look(text: str, is_code: bool) -> str | None:
+    if _EMAIL.search(text):
+        return "an e-mail address"
+    if is_code:
+        return _number(text)
+    if _PHONE.search(text) or _PLUS_PHONE.search(text):
+        return "a telephone number"
+    for match in _DIGIT_RUN.finditer(text):
+        if found := _number(match[0]):
+            return found
+    return None
+
+
+def _number(text: str) -> str | None:
+    """What a whole run of digits is, separators aside, if it is somebody's number."""
+    digits = text.replace(" ", "").replace("-", "")
+    if not (digits.isascii() and digits.isdecimal()):
+        return None
+    if len(digits) == 16 and _is_nik(digits):
+        return "an identity number (NIK)"
+    if 13 <= len(digits) <= 19 and _CARD.match(digits) and _luhn(digits):
+        return "a card number"
+    return None
+
+
+def _is_nik(digits: str) -> bool:
+    """PPKKCCDDMMYYSSSS: province, regency, district, birth date (+40 for women), serial."""
+    day, month = int(digits[6:8]), int(digits[8:10])
+    return (
+        digits[:2] in _PROVINCES
+        and 1 <= int(digits[2:4]) <= 79
+        and 1 <= int(digits[4:6]) <= 79
+        and 1 <= (day - 40 if day > 40 else day) <= 31
+        and 1 <= month <= 12
+        and digits[12:] != "0000"
+    )
+
+
+def _luhn(digits: str) -> bool:
+    total = 0
+    for position, digit in enumerate(reversed(digits)):
+        value = int(digit) * (2 if position % 2 else 1)
+        total += value - 9 if value > 9 else value
+    return total % 10 == 0
