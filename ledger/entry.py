@@ -35,12 +35,16 @@ _FORBIDDEN = re.compile(
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _FIELDS = {"index", "platform", "prev", "recorded_at", "statement"}
-_OPTIONAL = {"totals"}
+# The last two belong to the format, but nothing is sealed with them yet.
+_OPTIONAL = {"totals", "signatures", "goods"}
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A statement sealed into the log. `index` is 0-based; `prev` is 64 hex digits."""
+    """A statement sealed into the log. `index` is 0-based; `prev` is 64 hex digits.
+
+    unread: fields of the format that are there but that nothing here checks yet.
+    """
 
     index: int
     platform: str
@@ -48,6 +52,7 @@ class Entry:
     recorded_at: str
     statement: dict[str, Any]
     totals: list[dict[str, Any]]
+    unread: tuple[str, ...] = ()
 
 
 def canonical(value: Any) -> bytes:
@@ -217,6 +222,7 @@ def decode_entry(data: bytes) -> Entry:
         value["recorded_at"],
         value["statement"],
         value.get("totals", []),
+        tuple(sorted(value.keys() - _FIELDS - {"totals"})),
     )
 
 

@@ -177,13 +177,28 @@ class Unreachable(LedgerError):
 class LogMismatch(LedgerError):
     """The log is proved wrong at `index` (None: the checkpoint itself).
 
-    Says what was compared, both values, what it can mean and what to do next.
+    Its message has four parts: what was compared, both values, what it can mean, innocent
+    and hostile, and what to do next.
     """
 
     code = "log_mismatch"
 
-    def __init__(self, index: int | None, compared: str, expected: str, found: str) -> None:
-        where = "the checkpoint" if index is None else f"index {index}"
-        super().__init__(f"{where}: {compared}: expected {expected}, found {found}")
+    def __init__(
+        self,
+        index: int | None,
+        compared: str,
+        expected: str,
+        found: str,
+        meaning: str = "a damaged copy or disk, or an older bug; or somebody changed, removed or "
+        "inserted something after it was sealed",
+        advice: str = "keep this copy; read the log again from another place and compare. If it "
+        "is the same there, publish this report together with the checkpoint",
+    ) -> None:
+        where = "checkpoint" if index is None else f"index {index}"
+        super().__init__(
+            f"{where}: {compared}\n  expected: {expected}\n  found:    {found}\n"
+            f"  can mean: {meaning}\n  do next:  {advice}"
+        )
         self.index, self.compared = index, compared
         self.expected, self.found = expected, found
+        self.meaning, self.advice = meaning, advice

@@ -252,6 +252,14 @@ UNSUPPORTED = frozenset(
 )
 
 
+def is_understood(statement: Mapping[str, Any]) -> bool:
+    """Whether this version knows the statement's type, and for a genesis its format."""
+    kind = statement.get("type")
+    if kind == "genesis":
+        return statement.get("format") == FORMAT
+    return isinstance(kind, str) and kind in STATEMENTS
+
+
 def check_statement(statement: Any, size: int, currencies: Mapping[str, int]) -> None:
     """Hold a statement to its schema and spelling. Pointers are relative to the statement.
 

@@ -244,9 +244,7 @@ def sign_note(text: bytes | str, *keys: SigningKey) -> bytes:
 def _parse_signature(line: str) -> Signature:
     if not line.startswith(SIGNATURE_PREFIX):
         raise FormatError(f"signature line {shown(line)} does not begin with an em dash and space")
-    name, space, encoded = line.removeprefix(SIGNATURE_PREFIX).partition(" ")
-    if not space:
-        raise FormatError(f"signature line {shown(line)} has no signature")
+    name, _, encoded = line.removeprefix(SIGNATURE_PREFIX).partition(" ")
     check_key_name(name)
     data = decode_base64(encoded, f"the signature of {shown(name)}")
     if len(data) <= KEY_ID_SIZE:

@@ -78,7 +78,7 @@ def decode_bundle(data: bytes, width: int) -> list[bytes]:
     for position in range(width):
         begin = start + 2
         end = begin + int.from_bytes(data[start:begin], "big")
-        if begin > len(data) or end > len(data):
+        if end > len(data):  # also when the length itself is cut short
             raise FormatError(
                 f"bundle of {len(data)} bytes ends inside entry {position} of {width}"
             )

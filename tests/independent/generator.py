@@ -7,12 +7,9 @@ tells which positions (from 0) are to be refused, and with which code.
 
 from __future__ import annotations
 
-import base64
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from .fold import Fold, Json, length, major
 
@@ -79,14 +76,9 @@ class _Maker:
         return [{"sha256": digest, "media_type": "application/pdf", "bytes": size}]
 
     def donor(self) -> Json:
-        def b64(raw: bytes) -> str:
-            return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
         if self.rng.random() < 0.3:
             return {"kind": "organisation", "party": self.rng.choice(ORGANISATIONS)}
-        key = Ed25519PrivateKey.from_private_bytes(self.rng.randbytes(32)).public_key()
-        digests = sorted(b64(self.rng.randbytes(32)) for _ in range(4))
-        return {"kind": "individual", "sd": digests, "holder": b64(key.public_bytes_raw())}
+        return {"kind": self.rng.choice(("individual", "pooled"))}
 
     def payer(self, fund: str) -> str:
         platform: str = self.rng.choice(self.fold.fund(fund)["platforms"])

@@ -1,0 +1,153 @@
+"""The only door out: a remote ledger over HTTP, to read its log and to post to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import urllib3
+
+from ledger.errors import (
+    REFUSALS,
+    Fault,
+    NotAuthenticated,
+    NotFound,
+    RefConflict,
+    Refusal,
+    Unreachable,
+)
+from ledger.tlog.tile import Tile, bundle_path
+
+TIMEOUT_S = 30.0
+ANSWER_BYTES_MAX = 32 * 1024 * 1024
+# Reads and posts may both be repeated: a ref is sealed once, however often it is sent.
+_RETRY = urllib3.Retry(
+    total=5,
+    backoff_factor=0.2,
+    status_forcelist=(429, 503),
+    allowed_methods=None,
+    redirect=0,
+    raise_on_status=False,
+)
+
+
+class HttpLedger:
+    """A ledger at `url`. Satisfies `audit.Reader`; posts with `api_key`."""
+
+    def __init__(self, url: str, api_key: str = "") -> None:
+        self.url = url.rstrip("/")
+        self._api_key = api_key
+        self._pool = urllib3.PoolManager(retries=_RETRY, timeout=TIMEOUT_S)
+
+    # -- reading (C2SP tlog-tiles)
+
+    def checkpoint(self) -> bytes:
+        return self.get("checkpoint")
+
+    def tile(self, tile: Tile) -> bytes:
+        return self.get(tile.path())
+
+    def bundle(self, index: int, width: int) -> bytes:
+        return self.get(bundle_path(index, width))
+
+    def get(self, path: str, accept: str = "*/*") -> bytes:
+        """The body at `path`. Raises NotFound, or Unreachable for any other trouble."""
+        headers = {"Accept": accept, "Accept-Encoding": "gzip"}
+        status, body = self._request("GET", path, None, headers)
+        if status == 404:
+            raise NotFound(f"{self.url}/{path} does not exist")
+        if status != 200:
+            raise Unreachable(f"{self.url}/{path} answered {status}: {_detail(body)}")
+        return body
+
+    def ledger(self) -> dict[str, Any]:
+        """What the ledger says of itself: origin, vkeys, size. Nothing of it is proved."""
+        value = _parse(self.get("v1/ledger"))
+        if not isinstance(value, dict) or not isinstance(value.get("vkeys"), list):
+            raise Unreachable(f"{self.url}/v1/ledger is not an answer of a ledger")
+        return value
+
+    def registered(self, kind: str, item_id: str) -> bool:
+        """Whether a party, programme or fund has been registered."""
+        plural = {"party": "parties", "programme": "programmes", "fund": "funds"}[kind]
+        try:
+            self.get(f"v1/{plural}/{item_id}")
+        except NotFound:
+            return False
+        return True
+
+    # -- posting
+
+    def post(self, document: Any) -> dict[str, Any]:
+        """Post one post or a batch; the ledger's answer.
+
+        Raises the Refusal it answered with, NotAuthenticated, or Unreachable.
+        """
+        headers = {
+            "Authorization": f"Bearer {self._api_key}",
+            "Content-Type": "application/json",
+        }
+        body = json.dumps(document, ensure_ascii=False).encode()
+        status, answer = self._request("POST", "v1/entries", body, headers)
+        value = _parse(answer)
+        if status in (200, 201) and isinstance(value, dict):
+            return value
+        problem = value if isinstance(value, dict) else {}
+        code = problem.get("code")
+        detail = str(problem.get("detail", f"status {status}"))
+        if code == "ref_conflict" and isinstance(problem.get("index"), int):
+            raise _Answered(detail, problem["index"])
+        if code in REFUSALS:
+            faults = [
+                Fault(str(f.get("pointer")), str(f.get("detail")))
+                for f in problem.get("errors", ())
+            ]
+            raise Refusal(code, detail, faults)
+        if status in (401, 403):
+            raise NotAuthenticated(detail)
+        raise Unreachable(f"{self.url}/v1/entries answered {status}: {detail}")
+
+    def post_statements(self, statements: Sequence[dict[str, Any]]) -> list[bool]:
+        """Post statements as one atomic batch; for each whether it was a replay."""
+        document = {"entries": [{"statement": statement} for statement in statements]}
+        return [bool(entry["replayed"]) for entry in self.post(document)["entries"]]
+
+    def _request(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        try:
+            response = self._pool.request(
+                method, f"{self.url}/{path}", body=body, headers=headers, preload_content=False
+            )
+            try:
+                data = response.read(ANSWER_BYTES_MAX + 1, decode_content=True)
+            finally:
+                response.release_conn()
+        except urllib3.exceptions.HTTPError as error:
+            raise Unreachable(f"{self.url} cannot be reached: {error}") from error
+        if len(data) > ANSWER_BYTES_MAX:
+            raise Unreachable(f"{self.url}/{path} answered with more than {ANSWER_BYTES_MAX} bytes")
+        return response.status, data
+
+
+class _Answered(RefConflict):
+    """A ref conflict in the words of the ledger that answered it."""
+
+    def __init__(self, detail: str, index: int) -> None:
+        super().__init__("", index)
+        self.args = (detail,)
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _detail(body: bytes) -> str:
+    value = _parse(body)
+    if isinstance(value, dict) and "detail" in value:
+        return str(value["detail"])
+    return body[:200].decode("utf-8", "replace")
