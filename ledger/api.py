@@ -457,7 +457,11 @@ def _path_index(text: str) -> int:
 def _query(*names: str) -> dict[str, str]:
     """The query parameters, each at most once and none beside `names`. Raises BadQuery."""
     query = {}
-    for name, values in request.args.lists():
+    try:
+        given = list(request.args.lists())
+    except UnicodeDecodeError as error:
+        raise BadQuery("the query is not UTF-8; write it in percent-encoding") from error
+    for name, values in given:
         if name not in names:
             _bad_query(name, "unknown; this path takes " + ", ".join(names))
         if len(values) > 1:

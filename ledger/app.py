@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 
 from ledger import api
 from ledger.config import Config
-from ledger.errors import LedgerError, RefConflict, Refusal
+from ledger.errors import FormatError, LedgerError, RefConflict, Refusal
 from ledger.service import Ledger
 
 # code -> HTTP status; every Refusal that is not listed is 422.
@@ -33,6 +33,7 @@ STATUSES = {
     "unsupported_media_type": 415,
     "clock": 503,
     "rolled_back": 503,
+    "setup": 503,  # such as a damaged high-water file: for the operator to mend
     "unavailable": 503,
 }
 _REFUSED = 422
@@ -74,6 +75,9 @@ def _finish(response: Response) -> Response:
 
 def _ledger_error(error: LedgerError) -> Response:
     status = STATUSES.get(error.code) or (_REFUSED if isinstance(error, Refusal) else 500)
+    if status == 500 or isinstance(error, FormatError):
+        # What a request has wrong is a Refusal: these are bytes of ours, such as a damaged tile.
+        return _internal_error(error)
     extra: dict[str, Any] = {}
     if isinstance(error, Refusal) and error.faults:
         extra["errors"] = [{"pointer": f.pointer, "detail": f.detail} for f in error.faults]

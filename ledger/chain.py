@@ -56,6 +56,15 @@ class Linked:
         return self.completed[0]
 
 
+@dataclass(frozen=True, slots=True)
+class SealedEntry:
+    """Where a posted statement stands. replayed: it stood there before this post."""
+
+    index: int
+    leaf_hash: bytes
+    replayed: bool
+
+
 def link(
     tip: Tip, platform: str, statement: bytes, recorded_at: str, totals: list[dict[str, Any]]
 ) -> Linked:

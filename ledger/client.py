@@ -8,6 +8,7 @@ from typing import Any
 
 import urllib3
 
+from ledger.chain import SealedEntry
 from ledger.errors import (
     REFUSALS,
     Fault,
@@ -33,9 +34,10 @@ _RETRY = urllib3.Retry(
 
 
 class HttpLedger:
-    """A ledger at `url`. Satisfies `audit.Reader`; posts with `api_key`."""
+    """A ledger at `url`. Satisfies `audit.Reader`; posts with the `api_key` of `platform`."""
 
-    def __init__(self, url: str, api_key: str = "") -> None:
+    def __init__(self, url: str, api_key: str = "", platform: str = "") -> None:
+        self.platform = platform
         self.url = url.rstrip("/")
         self._api_key = api_key
         self._pool = urllib3.PoolManager(retries=_RETRY, timeout=TIMEOUT_S)
@@ -79,7 +81,7 @@ class HttpLedger:
 
     # -- posting
 
-    def post(self, document: Any) -> dict[str, Any]:
+    def post_document(self, document: Any) -> dict[str, Any]:
         """Post one post or a batch; the ledger's answer.
 
         Raises the Refusal it answered with, NotAuthenticated, or Unreachable.
@@ -88,7 +90,7 @@ class HttpLedger:
             "Authorization": f"Bearer {self._api_key}",
             "Content-Type": "application/json",
         }
-        body = json.dumps(document, ensure_ascii=False).encode()
+        body = json.dumps(document).encode()
         status, answer = self._request("POST", "v1/entries", body, headers)
         value = _parse(answer)
         if status in (200, 201) and isinstance(value, dict):
@@ -108,10 +110,17 @@ class HttpLedger:
             raise NotAuthenticated(detail)
         raise Unreachable(f"{self.url}/v1/entries answered {status}: {detail}")
 
-    def post_statements(self, statements: Sequence[dict[str, Any]]) -> list[bool]:
-        """Post statements as one atomic batch; for each whether it was a replay."""
+    def post(self, statements: Sequence[dict[str, Any]]) -> list[SealedEntry]:
+        """Post statements as one atomic batch. Raises as `post_document`."""
         document = {"entries": [{"statement": statement} for statement in statements]}
-        return [bool(entry["replayed"]) for entry in self.post(document)["entries"]]
+        answer = self.post_document(document)
+        try:
+            return [
+                SealedEntry(int(e["index"]), bytes.fromhex(e["leaf_hash"]), bool(e["replayed"]))
+                for e in answer["entries"]
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            raise Unreachable(f"{self.url} answered something that is no receipt") from error
 
     def _request(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]

@@ -56,5 +56,5 @@ def _setting(environment: Mapping[str, str], name: str) -> str:
         raise SetupError(f"both {name} and {name}_FILE are set; keep one")
     try:
         return Path(file).read_text("utf-8").rstrip("\n")
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise SetupError(f"{name}_FILE: {error}") from error

@@ -34,6 +34,8 @@ CURRENCIES: dict[str, int] = {
 }
 
 _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,14})(?:\.([0-9]{1,4}))?", re.ASCII)
+# Eighteen digits in all are below LIMIT_MINOR, in a currency of no decimals too.
+_TOTAL = re.compile(r"(0|[1-9][0-9]{0,17})(?:\.([0-9]{1,4}))?", re.ASCII)
 
 
 class AmountError(LedgerError):
@@ -70,9 +72,11 @@ def format_amount(minor: int, exponent: int) -> str:
     return f"{digits[:-exponent]}.{digits[-exponent:]}"
 
 
-def parse_total(text: str, exponent: int) -> int:
+def parse_total(text: object, exponent: int) -> int:
     """The minor units of a printed total: exactly `exponent` decimals, zero allowed."""
-    minor = int(text.replace(".", "")) if text.replace(".", "").isdecimal() else -1
-    if minor < 0 or format_amount(minor, exponent) != text:
-        raise AmountError(f"{text!r} is not a total with {exponent} decimals")
-    return minor
+    if not isinstance(text, str):
+        raise AmountError("a total is a decimal string")
+    match = _TOTAL.fullmatch(text)
+    if match is None or len(match[2] or "") != exponent:
+        raise AmountError(f"{text[:40]!r} is not a total with {exponent} decimals")
+    return int(match[1] + (match[2] or ""))

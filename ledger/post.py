@@ -6,11 +6,11 @@ the personal-data tripwire, the canonical form. docs/format.md, "Admission".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from ledger.entry import canonical, read_json
+from ledger.entry import canonical, pointer_token, read_json
 from ledger.errors import Fault, Refusal
 from ledger.tripwire import suspect
 from schemas.statements import check_statement
@@ -50,11 +50,7 @@ def read_submission(body: bytes, currencies: Mapping[str, int], now: datetime) -
     currencies: this ledger's table. now: the ledger's clock, with zone. Raises Refusal when
     the body as a whole is not readable; a fault within one post becomes `refusal`.
     """
-    return check_submission(read_json(body), currencies, now)
-
-
-def check_submission(value: Any, currencies: Mapping[str, int], now: datetime) -> Submission:
-    """`read_submission` for a body that is already strictly parsed."""
+    value = read_json(body)
     is_batch = isinstance(value, dict) and "entries" in value
     documents = _batch(value) if is_batch else [value]
     posts: list[Post] = []
@@ -72,9 +68,8 @@ def check_submission(value: Any, currencies: Mapping[str, int], now: datetime) -
 
 
 def _batch(value: dict[str, Any]) -> list[Any]:
-    if value.keys() != {"entries"}:
-        extra = sorted(value.keys() - {"entries"})[0]
-        raise Refusal("invalid", "a batch has `entries` only", [Fault(f"/{extra}", "unknown")])
+    if extra := value.keys() - {"entries"}:
+        raise Refusal("invalid", "a batch has `entries` only", _unknown(extra))
     entries = value["entries"]
     if not isinstance(entries, list) or not 1 <= len(entries) <= BATCH_MAX:
         detail = f"expected an array of 1 to {BATCH_MAX} posts"
@@ -86,8 +81,9 @@ def _post(document: Any, currencies: Mapping[str, int], now: datetime) -> Post:
     if not isinstance(document, dict) or "statement" not in document:
         detail = 'a post is an object with a `statement`: {"statement": {"type": ...}}'
         raise Refusal("invalid", detail, [Fault("", detail)])
-    for name in sorted(document.keys() - _POST_FIELDS - _POST_UNSUPPORTED):
-        raise Refusal("invalid", f"/{name}: unknown", [Fault(f"/{name}", "unknown")])
+    if extra := document.keys() - _POST_FIELDS - _POST_UNSUPPORTED:
+        faults = _unknown(extra)
+        raise Refusal("invalid", f"{faults[0].pointer}: {faults[0].detail}", faults)
     statement = document["statement"]
     data = canonical(statement)
     try:
@@ -95,15 +91,20 @@ def _post(document: Any, currencies: Mapping[str, int], now: datetime) -> Post:
         _check_clock(statement, now)
     except Refusal as refusal:
         raise refusal.under("/statement") from None
-    for name in sorted(document.keys() & _POST_UNSUPPORTED):
-        detail = f"/{name}: part of the format but not enforced here yet"
-        raise Refusal("not_supported", detail, [Fault(f"/{name}", detail)])
+    if early := sorted(document.keys() & _POST_UNSUPPORTED):
+        detail = "part of the format but not enforced here yet"
+        faults = [Fault(f"/{name}", detail) for name in early]
+        raise Refusal("not_supported", f"/{early[0]}: {detail}", faults)
     if faults := [Fault(f"/statement{f.pointer}", f.detail) for f in suspect(statement)]:
         detail = (
             f"{faults[0].pointer} {faults[0].detail}; everything posted here is public for ever"
         )
         raise Refusal("personal_data_suspected", detail, faults)
     return Post(statement, data)
+
+
+def _unknown(names: Iterable[str]) -> list[Fault]:
+    return [Fault(f"/{pointer_token(name)}", "unknown") for name in sorted(names)]
 
 
 def _check_clock(statement: Mapping[str, Any], now: datetime) -> None:

@@ -11,12 +11,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from ledger.books import Books
-from ledger.chain import Linked, Tip, link
+from ledger.chain import Linked, SealedEntry, Tip, link
 from ledger.entry import canonical, decode_entry, entry_hash
 from ledger.errors import (
     ClockError,
@@ -40,15 +39,6 @@ CLOCK_BEHIND_MAX_S = 5.0
 CLOCK_JUMP_MAX_S = 60.0
 # Counts while the machine sleeps, so waking up is no jump. Not everywhere there.
 _STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-@dataclass(frozen=True, slots=True)
-class SealedEntry:
-    """Where one post of a submission stands. replayed: it stood there before."""
-
-    index: int
-    leaf_hash: bytes
-    replayed: bool
 
 
 class Sealed(NamedTuple):

@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ledger.entry import FORMAT, SYSTEM_PLATFORM, canonical
-from ledger.errors import FormatError, NotAuthenticated, NotFound, SetupError
+from ledger.chain import SealedEntry
+from ledger.entry import FORMAT, SYSTEM_PLATFORM
+from ledger.errors import FormatError, NotAuthenticated, NotFound, Refusal, SetupError
 from ledger.money import CURRENCIES
-from ledger.post import Post, Submission, check_submission
+from ledger.post import read_submission
 from ledger.sequencer import Sealed, Sequencer
 from ledger.store.files import Paths, read_private, write_private
 from ledger.store.sqlite import ApiKey, SqliteStore
@@ -72,11 +73,7 @@ class Ledger:
             check_key_name(origin)
         except FormatError as error:
             raise SetupError(f"the origin must be a C2SP key name: {error}") from error
-        paths = Paths.of(database)
-        store = SqliteStore.create(database)
         signer = SigningKey.of(origin, secrets.token_bytes(32))
-        write_private(paths.log_key, f"{signer}\n")
-        write_private(paths.key_secret, secrets.token_bytes(_SECRET_BYTES).hex() + "\n")
         genesis = {
             "type": "genesis",
             "ref": "genesis",
@@ -86,8 +83,18 @@ class Ledger:
             "vkeys": [str(signer.verifier)],
             "currencies": CURRENCIES,
         }
-        post = Post(genesis, canonical(genesis))
-        Sequencer(store, signer).append(SYSTEM_PLATFORM, Submission([post], None, False))
+        # Before anything is on disk: what no auditor would read must not begin a log.
+        try:
+            submission = read_submission(_body({"statement": genesis}), CURRENCIES, _now())
+            if submission.refusal is not None:
+                raise submission.refusal
+        except Refusal as refusal:
+            raise SetupError(f"no ledger can begin like this: {refusal}") from refusal
+        paths = Paths.of(database)
+        store = SqliteStore.create(database)
+        write_private(paths.log_key, f"{signer}\n")
+        write_private(paths.key_secret, secrets.token_bytes(_SECRET_BYTES).hex() + "\n")
+        Sequencer(store, signer).append(SYSTEM_PLATFORM, submission)
         store.close()
         return cls.open(database)
 
@@ -96,13 +103,32 @@ class Ledger:
 
     def now(self) -> datetime:
         """The ledger's clock, as the door asks it."""
-        return datetime.now(UTC)
+        return _now()
 
     def post(self, platform: str, statements: Sequence[dict[str, Any]]) -> Sealed:
         """Seal statements as one atomic batch, through the same door as the API's."""
         document = {"entries": [{"statement": statement} for statement in statements]}
-        submission = check_submission(document, self.currencies, self.now())
+        submission = read_submission(_body(document), self.currencies, self.now())
         return self.sequencer.append(platform, submission)
+
+    def register_platform(self, platform: str) -> bool:
+        """Register `platform` as a party when it is new; whether it was.
+
+        Raises Refusal when `platform` is not an id.
+        """
+        try:
+            self.store.registered("party", platform)
+        except NotFound:
+            # A ref is one character longer than the longest id: cut, since nothing else was
+            # ever posted by a platform that is not a party yet.
+            party = {"type": "party", "ref": f"party.{platform}"[:64], "id": platform}
+            self.post(platform, [party | {"name": platform, "kind": "platform"}])
+            return True
+        return False
+
+    def at(self, platform: str) -> LocalPlatform:
+        """This ledger as `platform` posts to it from the command line."""
+        return LocalPlatform(self, platform)
 
     # -- API keys
 
@@ -111,11 +137,7 @@ class Ledger:
 
         Raises Refusal when `platform` is not an id.
         """
-        try:
-            self.store.registered("party", platform)
-        except NotFound:
-            party = {"type": "party", "ref": f"party.{platform}", "id": platform}
-            self.post(platform, [party | {"name": platform, "kind": "platform"}])
+        self.register_platform(platform)
         secret = base64.urlsafe_b64encode(os.urandom(_SECRET_BYTES)).rstrip(b"=").decode()
         key, key_id = _KEY_PREFIX + secret, secrets.token_hex(6)
         with self.store.writing() as tx:
@@ -146,6 +168,37 @@ class Ledger:
 
     def _timestamp(self) -> str:
         return f"{self.now():%Y-%m-%dT%H:%M:%SZ}"
+
+
+class LocalPlatform:
+    """A platform posting to a ledger on this machine, past HTTP but through the same door."""
+
+    def __init__(self, ledger: Ledger, platform: str) -> None:
+        self._ledger, self.platform = ledger, platform
+
+    def registered(self, kind: str, item_id: str) -> bool:
+        """Whether a party, programme or fund has been registered."""
+        store = self._ledger.store
+        try:
+            store.fund(item_id) if kind == "fund" else store.registered(kind, item_id)
+        except NotFound:
+            return False
+        return True
+
+    def post(self, statements: Sequence[dict[str, Any]]) -> list[SealedEntry]:
+        return self._ledger.post(self.platform, statements).entries
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _body(document: Any) -> bytes:
+    """A document as a request would bring it, so that strict reading sees it.
+
+    In ASCII, which a lone surrogate gets through too, to be refused with its place.
+    """
+    return json.dumps(document).encode()
 
 
 def _signing_key(path: Path) -> SigningKey:

@@ -16,18 +16,31 @@ from ledger.entry import pointer_token
 from ledger.errors import Fault
 
 # Machine-made values: digests and times hold long runs of digits and are nobody's.
-_NEVER = frozenset({"sha256", "occurred_at", "amount", "goal_amount", "currency", "type"})
+_NEVER = frozenset("sha256 occurred_at amount goal_amount baseline target currency type".split())
 _CODES = frozenset(
     "ref id fund from_fund to_fund owner lead party platforms programmes registry uri url".split()
 )
 
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
-# Indonesian mobile numbers, and any international number written with its plus.
-_PHONE = re.compile(r"(?<![\w+])(?:\+?62|0)[ .-]?8(?:[ .-]?[0-9]){8,11}(?![\w])")
+# Indonesian mobile numbers, and any international number written with its plus; but neither
+# the middle of 1.081.234.567.890 nor 62.850.000.000, which are rupiah.
+_PHONE = re.compile(
+    r"(?<![\w+])(?<![0-9][.,])(?!62(?:[.,][0-9]{3})+(?![0-9]))"
+    r"(?:\+?62|0)[ .()-]{0,2}8(?:[ .()-]{0,2}[0-9]){8,11}(?![\w])"
+)
 _PLUS_PHONE = re.compile(r"(?<![\w+])\+[1-9](?:[ .()-]{0,2}[0-9]){8,14}(?![\w])")
 _DIGIT_RUN = re.compile(r"(?<![\w.,-])[0-9](?:[ -]?[0-9]){12,18}(?![\w]|[.,][0-9])")
-# Card networks' leading digits: a run that merely passes Luhn is one order id in ten.
-_CARD = re.compile(r"4|5[1-5]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)|3[47]|35|6011|65")
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+# Card networks by leading digits and length: a run that merely passes Luhn is one order id in
+# ten. Visa, Mastercard (two lines), American Express, JCB, Discover.
+_CARD = re.compile(
+    r"4(?:[0-9]{12}|[0-9]{15}|[0-9]{18})"
+    r"|5[1-5][0-9]{14}"
+    r"|(?:222[1-9]|22[3-9][0-9]|2[3-6][0-9]{2}|27[01][0-9]|2720)[0-9]{12}"
+    r"|3[47][0-9]{13}"
+    r"|35(?:2[89]|[3-8][0-9])[0-9]{12}"
+    r"|(?:6011|65[0-9]{2})[0-9]{12,15}"
+)
 _PROVINCES = frozenset(
     "11 12 13 14 15 16 17 18 19 21 31 32 33 34 35 36 51 52 53 61 62 63 64 65 71 72 73 74 75 76 "
     "81 82 91 92 93 94 95 96 97".split()
@@ -57,6 +70,7 @@ def _look(text: str, is_code: bool) -> str | None:
         return "an e-mail address"
     if is_code:
         return _number(text)
+    text = _UUID.sub(" ", text)  # any of its digits in a row are chance
     if _PHONE.search(text) or _PLUS_PHONE.search(text):
         return "a telephone number"
     for match in _DIGIT_RUN.finditer(text):
@@ -72,7 +86,7 @@ def _number(text: str) -> str | None:
         return None
     if len(digits) == 16 and _is_nik(digits):
         return "an identity number (NIK)"
-    if 13 <= len(digits) <= 19 and _CARD.match(digits) and _luhn(digits):
+    if _CARD.fullmatch(digits) and _luhn(digits):
         return "a card number"
     return None
 

@@ -61,7 +61,7 @@ def test_layered_books_fold_the_same(scenario: dict[str, Any]) -> None:
 
 def many_holes() -> Iterator[dict[str, Any]]:
     """1,026 gifts of 1, every second one refunded: 513 holes."""
-    fund = {"type": "fund", "ref": "f", "id": "air", "title": "air", "owner": "yayasan"}
+    fund: dict[str, Any] = {"type": "fund", "ref": "f", "id": "air", "title": "air", "owner": "yayasan"}
     yield fund | {"currency": "IDR", "platforms": ["kita"], "policy": {}, "status": "open"}
     for i in range(1026):
         money = {"amount": "1", "currency": "IDR", "occurred_at": TIME}
@@ -76,7 +76,7 @@ def test_money_in_too_many_pieces_is_refused() -> None:
     for statement in many_holes():
         assert isinstance(admit(books, index, "kita", statement), list)
         index += 1
-    out = {"type": "disbursement", "ref": "o", "fund": "air", "currency": "IDR"}
+    out: dict[str, Any] = {"type": "disbursement", "ref": "o", "fund": "air", "currency": "IDR"}
     out |= {"occurred_at": TIME, "category": "programme", "recipient": {"party": "posyandu"}}
     out["purpose"] = "nutrition"
     assert admit(books, index, "kita", out | {"amount": "513"}) == "too_fragmented"

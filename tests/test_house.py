@@ -30,10 +30,13 @@ FLOORS = {
     "ledger.config": 3,
     "ledger.tripwire": 3,
     "schemas.*": 3,
-    "ledger.audit": 4,
+    "ledger.scratch": 4,
+    "ledger.audit": 5,
+    "ledger.remember": 6,
     "ledger.client": 4,
     "ledger.post": 4,
     "ledger.store.*": 4,
+    "ledger.target": 4,
     "ledger.importers.*": 5,
     "ledger.sequencer": 5,
     "ledger.service": 6,
@@ -41,8 +44,9 @@ FLOORS = {
     "ledger.web": 7,
     "ledger.app": 8,
     "ledger.demo": 9,
-    "ledger.cli": 10,
-    "ledger.__main__": 11,
+    "ledger.commands.*": 10,
+    "ledger.cli": 11,
+    "ledger.__main__": 12,
 }
 
 # What re-hashes and judges must not reach storage, HTTP or Flask, not even through a helper.

@@ -22,7 +22,7 @@ from sqlite_utils import Database
 
 from ledger.chain import Tip
 from ledger.errors import NotFound, SetupError, Unavailable
-from ledger.store.files import Paths, refuse_network_filesystem
+from ledger.store.files import HighWater, Paths, refuse_network_filesystem
 from ledger.store.migrations import migrations
 from ledger.store.transaction import Transaction
 from ledger.tlog.merkle import HASH_SIZE
@@ -250,6 +250,14 @@ class SqliteStore:
         if row is None:
             raise NotFound("nothing has been sealed yet, so there is no checkpoint")
         return bytes(row[0])
+
+    def heads(self) -> list[tuple[int, bytes, str]]:
+        """(size, root, who says so) of every tree head kept beside the log itself."""
+        row = self._row("SELECT size, root FROM head")
+        heads = [(int(row[0]), bytes(row[1]), "the head stored in the database")] if row else []
+        if (mark := HighWater(self.paths.high_water).read()) is not None:
+            heads.append((*mark, f"what was last handed out, by {self.paths.high_water}"))
+        return heads
 
     def registered(self, kind: str, item_id: str) -> int:
         """The index of the current statement of a party or programme. Raises NotFound."""

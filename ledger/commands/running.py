@@ -1,0 +1,141 @@
+"""Running a ledger: init, serve, key, demo."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from ledger.commands.shared import closing, json_option, opened, print_json, say
+from ledger.config import Config
+from ledger.demo import PARTNER, PLATFORM, statements
+from ledger.service import WRITE, Ledger
+
+
+@click.command()
+@click.option("--origin", help="The ledger's name for ever, like ledger.example.org/donations.")
+@click.option("--operator", help="Who runs it, for people.")
+def init(origin: str | None, operator: str | None) -> None:
+    """Create a ledger: its database, its keys and its first entry."""
+    if origin is None:
+        origin = f"localhost/amanah-{secrets.token_hex(4)}"
+        say(f"No --origin given: calling it {origin}, which is fine for trying things out.")
+    database = Config.from_environment().database
+    with closing(Ledger.create(database, origin, operator or origin)) as ledger:
+        paths = ledger.store.paths
+        say(f"Created {paths.database}. Back up, apart from it: {paths.log_key} (whoever has it")
+        say(f"speaks for this ledger) and {paths.key_secret}.")
+        click.echo(str(ledger.vkeys[0]))
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True)
+@click.option("--workers", default=2, show_default=True, help="Processes.")
+@click.option("--threads", default=16, show_default=True, help="Threads in each process.")
+def serve(host: str, port: int, workers: int, threads: int) -> NoReturn:
+    """Serve the ledger over HTTP, with gunicorn."""
+    with opened():
+        pass  # a missing or broken ledger is better said here than by every worker
+    command = [sys.executable, "-m", "gunicorn", "ledger.app:create_app()"]
+    command += ["--bind", f"{host}:{port}", "--worker-class", "gthread"]
+    command += ["--workers", str(workers), "--threads", str(threads), "--no-control-socket"]
+    command += ["--graceful-timeout", "30", "--keep-alive", "15"]
+    if Path("/dev/shm").is_dir():  # noqa: S108 - heartbeat files only; a slow disk would kill workers
+        command += ["--worker-tmp-dir", "/dev/shm"]  # noqa: S108 - as above
+    os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
+
+
+@click.group()
+def key() -> None:
+    """API keys of platforms."""
+
+
+@key.command("create")
+@click.option("--platform", required=True, help="The platform's party id; registered when new.")
+@click.option("--read-only", is_flag=True, help="A key that may not post.")
+@json_option
+def key_create(platform: str, read_only: bool, as_json: bool) -> None:
+    """Create an API key; it is shown this once."""
+    with opened() as ledger:
+        new = ledger.create_key(platform, () if read_only else (WRITE,))
+    if as_json:
+        print_json(new._asdict())
+    else:
+        say(f"Key {new.key_id} of {new.platform}. It is not stored; keep it now:")
+        click.echo(new.key)
+
+
+@key.command("list")
+@json_option
+def key_list(as_json: bool) -> None:
+    """List API keys (never the keys themselves)."""
+    with opened() as ledger:
+        keys = ledger.store.keys()
+    if as_json:
+        print_json([found._asdict() for found in keys])
+        return
+    for found in keys:
+        scopes = ",".join(found.scopes) or "read-only"
+        state = f"revoked {found.revoked_at}" if found.revoked_at else "active"
+        click.echo(f"{found.key_id}  {found.platform}  {scopes}  {found.created_at}  {state}")
+
+
+@key.command("revoke")
+@click.argument("key_id")
+def key_revoke(key_id: str) -> None:
+    """Revoke an API key for good."""
+    with opened() as ledger:
+        ledger.revoke_key(key_id)
+    say(f"Revoked {key_id}.")
+
+
+@click.command()
+@click.option("--serve", "then_serve", is_flag=True, help="Serve it afterwards.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True)
+@click.pass_context
+def demo(context: click.Context, then_serve: bool, host: str, port: int) -> None:
+    """Create a small worked example, or take up the one that is there, and show what to try."""
+    with closing(_demo_ledger(Config.from_environment().database)) as ledger:
+        api_key = ledger.create_key(PLATFORM).key
+        receipt_index = ledger.store.index_of_ref(PLATFORM, "gift-0012")
+    base = f"http://{host}:{port}"
+    statement = {
+        "type": "donation",
+        "ref": f"hello-{secrets.token_hex(4)}",
+        "fund": "gizi-anak",
+        "amount": "50000",
+        "currency": "IDR",
+        "occurred_at": "2025-07-01T10:00:00+07:00",
+    }
+    body = json.dumps({"statement": statement}, separators=(",", ":"))
+    command = os.path.relpath(sys.argv[0])
+    click.echo(
+        f"Ledger:   {base}\n"
+        f"Post:     curl -s {base}/v1/entries -H 'Authorization: Bearer {api_key}' "
+        f"-H 'Content-Type: application/json' -d '{body}'\n"
+        f"Receipt:  {base}/v1/entries/{receipt_index}/receipt\n"
+        f"Verify:   {command} verify {base}"
+    )
+    if then_serve:
+        sys.stdout.flush()
+        context.invoke(serve, host=host, port=port, workers=2, threads=16)
+
+
+def _demo_ledger(database: Path) -> Ledger:
+    """The demonstration at `database`, made when there is none."""
+    if database.exists():
+        return Ledger.open(database)
+    origin = f"demo.amanah.example/{secrets.token_hex(4)}"
+    ledger = Ledger.create(database, origin, "Amanah demonstration")
+    for platform in (PLATFORM, PARTNER):
+        ledger.register_platform(platform)
+    for platform, statement in statements():
+        ledger.post(platform, [statement])
+    return ledger

@@ -1,0 +1,1 @@
+"""Other people's open formats, made into statements of this ledger."""
