@@ -29,6 +29,7 @@ from ledger.errors import (
     NotAuthenticated,
     NotFound,
     NotPermitted,
+    TooLarge,
     UnsupportedMedia,
 )
 from ledger.post import BATCH_MAX, read_submission
@@ -86,6 +87,8 @@ def post_entries() -> Response:
         raise UnsupportedMedia("send the post as `Content-Type: application/json`")
     ledger = current_ledger()
     body = request.get_data(cache=False)
+    if len(body) > BODY_BYTES_MAX:
+        raise TooLarge(f"a post has at most {BODY_BYTES_MAX} bytes; send several")
     submission = read_submission(body, ledger.currencies, ledger.now())
     sealed = ledger.sequencer.append(g.key.platform, submission)
     response = _json(_dump_sealed(sealed), 200 if sealed.all_replayed else 201)

@@ -46,7 +46,9 @@ def create_app(config: Config | None = None) -> Flask:
     """The WSGI application of the ledger that `config`, or the environment, names."""
     config = config or Config.from_environment()
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = api.BODY_BYTES_MAX
+    # One more than is taken: a body in chunks is cut off at this limit without a word, and
+    # only its being too long can show that.
+    app.config["MAX_CONTENT_LENGTH"] = api.BODY_BYTES_MAX + 1
     app.url_map.merge_slashes = False  # a tile has one path; nothing redirects to it
     app.extensions["amanah"] = Ledger.open(config.database)
     app.register_blueprint(api.bp)

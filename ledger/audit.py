@@ -9,12 +9,20 @@ offline. docs/format.md lists the audited rules.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from ledger.books import Books, EmptyState
 from ledger.chain import Tip, verify
-from ledger.entry import SYSTEM_PLATFORM, Entry, canonical, decode_entry, entry_hash
+from ledger.entry import (
+    SYSTEM_PLATFORM,
+    Entry,
+    canonical,
+    decode_audited_entry,
+    decode_entry,
+    entry_hash,
+)
 from ledger.errors import (
     FormatError,
     LogMismatch,
@@ -33,10 +41,9 @@ from ledger.tlog.tile import (
     TILE_WIDTH,
     Tile,
     TileHashes,
-    decode_bundle,
     tile_width,
 )
-from schemas.statements import check_statement, is_understood
+from schemas.check import check_statement, is_understood
 
 
 class Reader(Protocol):
@@ -59,6 +66,8 @@ class Known(NamedTuple):
 
 
 Progress = Callable[[int, int], None]  # (entries done, entries in all)
+
+_BROKEN_RULE = "the ledger's software had a bug; or somebody wrote past its rules"
 
 
 @dataclass
@@ -127,15 +136,17 @@ def audit(
     """Verify a whole log from its first entry to its newest checkpoint.
 
     Raises LogMismatch at the first thing that is wrong; SignatureError, PolicyError or
-    FormatError when the checkpoint cannot be trusted in the first place.
+    FormatError when the checkpoint cannot be trusted in the first place, NotFound when there
+    is none.
     """
     note = reader.checkpoint()
     checkpoint = policy.check(note)
     for head in known:
         _check_not_shorter(head, checkpoint)
     log_keys = {str(key) for key in policy.logs if key.name == checkpoint.origin}
-    run = _Audit(reader, checkpoint, log_keys, known, progress or (lambda done, size: None))
-    run.read_all()
+    with closing(MovementFile()) as movements, closing(RefFile()) as refs:
+        run = _Audit(reader, checkpoint, log_keys, known, movements, refs)
+        run.read_all(progress or (lambda done, size: None))
     return Report(checkpoint, sorted(policy.open(note).witnesses), run.not_understood)
 
 
@@ -148,58 +159,67 @@ class _Audit:
         checkpoint: Checkpoint,
         log_keys: set[str],
         known: Sequence[Known],
-        progress: Progress,
+        movements: MovementFile,
+        refs: RefFile,
     ) -> None:
         self.reader, self.checkpoint, self.log_keys = reader, checkpoint, log_keys
         self.known = sorted((head for head in known if head.size), reverse=True)
-        self.progress = progress
         self.tip = Tip(Frontier())
         self.tree = _Tree(reader, checkpoint.size)
-        self.books = Books(EmptyState(), {}, MovementFile())
-        self.refs = RefFile()
+        self.books = Books(EmptyState(), {}, movements)
+        self.refs = refs
         self.not_understood: list[tuple[int, str]] = []
 
-    def read_all(self) -> None:
+    def read_all(self, progress: Progress) -> None:
+        try:
+            self._read_entries(progress)
+        except LogMismatch as mismatch:
+            # Refs are only compared in the end, but a repeat may be what was wrong first.
+            self._check_refs(mismatch.index)
+            raise
+        self._check_refs(None)
+
+    def _read_entries(self, progress: Progress) -> None:
         size = self.checkpoint.size
+        if size == 0:
+            raise LogMismatch(0, "first entry", "the ledger's genesis", "a log without entries")
         for start in range(0, size, TILE_WIDTH):
             for entry_bytes in self._bundle(start // TILE_WIDTH):
                 self._take(entry_bytes)
-            self.progress(self.tip.size, size)
+            progress(self.tip.size, size)
         self.tree.check_partial()
         if self.tip.root != self.checkpoint.root:
             raise LogMismatch(
                 None, "root of all entries", self.checkpoint.root.hex(), self.tip.root.hex()
             )
-        self._check_refs()
 
     def _bundle(self, index: int) -> list[bytes]:
         """The entries of a bundle, each held against its hash in the level 0 tile."""
         start = index * TILE_WIDTH
         width = tile_width(0, index, self.checkpoint.size)
-        hashes = self.tree.leaves(index, width)
-        data = self._read_bundle(index, width)
-        try:
-            entries = decode_bundle(data, width)
-        except FormatError as error:
-            first = _first_difference(_entries_before_end(data), hashes)
-            raise LogMismatch(
-                start + first, "entry in its bundle", "a length and that many bytes", str(error)
-            ) from error
-        first = _first_difference(entries, hashes)
-        if first < width:
+        data, held, reason = self._read_bundle(index, width)
+        # Only as wide as the entries go: so a log that was cut is found to end between two.
+        hashes = self.tree.leaves(index, held) if held else b""
+        entries, end = _whole_entries(data, width)
+        first = _first_difference(entries[:held], hashes)
+        if first < min(held, len(entries)):
             expected = hashes[first * HASH_SIZE : (first + 1) * HASH_SIZE].hex()
             found = entry_hash(entries[first]).hex()
             raise LogMismatch(start + first, "leaf hash of the entry", expected, found)
+        if first < width:
+            raise LogMismatch(start + first, "entry", "one in its place", reason)
+        if end < len(data):
+            expected, found = f"{end} bytes for {width} entries", f"{len(data)} bytes"
+            raise LogMismatch(start + width, "end of the entry bundle", expected, found)
         return entries
 
-    def _read_bundle(self, index: int, width: int) -> bytes:
+    def _read_bundle(self, index: int, width: int) -> tuple[bytes, int, str]:
+        """A bundle, how many entries of it the reader has, and why not all."""
         try:
-            return self.reader.bundle(index, width)
-        except NotFound as error:
+            return self.reader.bundle(index, width), width, "a bundle that ends before or in it"
+        except (NotFound, FormatError) as error:
             held = self._widest_bundle(index, width)
-            raise LogMismatch(
-                index * TILE_WIDTH + held, "entry", "one in its place", str(error)
-            ) from error
+            return self.reader.bundle(index, held) if held else b"", held, str(error)
 
     def _widest_bundle(self, index: int, width: int) -> int:
         """How many entries of the bundle the reader still has from its start."""
@@ -209,14 +229,14 @@ class _Audit:
             try:
                 self.reader.bundle(index, middle)
                 low = middle
-            except NotFound:
+            except (NotFound, FormatError):
                 high = middle - 1
         return low
 
     def _take(self, entry_bytes: bytes) -> None:
         index = self.tip.size
         try:
-            entry = decode_entry(entry_bytes)
+            entry = decode_audited_entry(entry_bytes)
         except Refusal as refusal:
             raise LogMismatch(
                 index, "form of the entry", "canonical JSON of an entry", str(refusal)
@@ -244,12 +264,15 @@ class _Audit:
         if entry.platform != SYSTEM_PLATFORM or statement.get("type") != "genesis":
             found = f"{statement.get('type')!r} by {entry.platform!r}"
             raise LogMismatch(0, "first entry", "the ledger's genesis", found)
+        if not is_understood(statement):
+            return  # what another format calls its origin and keys is not known here
         if statement.get("origin") != self.checkpoint.origin:
             raise LogMismatch(
                 0, "origin in the genesis", self.checkpoint.origin, str(statement.get("origin"))
             )
-        if self.log_keys.isdisjoint(statement.get("vkeys", ())):
-            found = str(statement.get("vkeys"))
+        vkeys = statement.get("vkeys")
+        if not isinstance(vkeys, list) or not any(key in vkeys for key in self.log_keys):
+            found = str(vkeys)
             expected = " or ".join(sorted(self.log_keys))
             raise LogMismatch(0, "keys in the genesis", expected, found)
 
@@ -278,7 +301,7 @@ class _Audit:
                 f"rule `{refusal.code}`",
                 "a statement that the rules admit",
                 str(refusal),
-                meaning="the ledger's software had a bug; or somebody wrote past its rules",
+                meaning=_BROKEN_RULE,
             ) from refusal
         if totals != entry.totals:
             expected, found = (canonical(value).decode() for value in (totals, entry.totals))
@@ -290,10 +313,18 @@ class _Audit:
                 meaning="the ledger's software had a bug; or somebody sealed a false balance",
             )
 
-    def _check_refs(self) -> None:
-        if repeat := self.refs.first_repeat():
+    def _check_refs(self, last: int | None) -> None:
+        """Look for a ref that stands twice, up to the entry `last` (None: anywhere)."""
+        repeat = self.refs.first_repeat()
+        if repeat is not None and (last is None or repeat[1] <= last):
             first, second = repeat
-            raise LogMismatch(second, "ref, unique per platform", "a new one", f"that of {first}")
+            raise LogMismatch(
+                second,
+                "rule `ref_conflict`",
+                "a ref that its platform never used before",
+                f"that of entry {first}",
+                meaning=_BROKEN_RULE,
+            )
 
 
 class _Tree:
@@ -371,14 +402,14 @@ def _first_difference(entries: Sequence[bytes], hashes: bytes) -> int:
     return len(entries)
 
 
-def _entries_before_end(data: bytes) -> list[bytes]:
-    """As many whole entries as a broken bundle still holds from its start."""
-    entries = []
+def _whole_entries(data: bytes, width: int) -> tuple[list[bytes], int]:
+    """The first `width` entries of a bundle, as many as are whole, and where the last one ends."""
+    entries: list[bytes] = []
     start = 0
-    while start + 2 <= len(data):
+    while len(entries) < width and start + 2 <= len(data):
         end = start + 2 + int.from_bytes(data[start : start + 2], "big")
         if end > len(data):
             break
         entries.append(data[start + 2 : end])
         start = end
-    return entries
+    return entries, start

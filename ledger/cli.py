@@ -27,7 +27,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except LedgerError as error:
-        say(f"amanah: {error.code}: {error}")
+        say("\n  ".join([f"amanah: {error.code}: {error}", *getattr(error, "__notes__", ())]))
         sys.exit(exit_code(error))
 
 

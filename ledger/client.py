@@ -16,6 +16,7 @@ from ledger.errors import (
     NotFound,
     RefConflict,
     Refusal,
+    TooLarge,
     Unreachable,
 )
 from ledger.tlog.tile import Tile, bundle_path
@@ -66,9 +67,11 @@ class HttpLedger:
     def ledger(self) -> dict[str, Any]:
         """What the ledger says of itself: origin, vkeys, size. Nothing of it is proved."""
         value = _parse(self.get("v1/ledger"))
-        if not isinstance(value, dict) or not isinstance(value.get("vkeys"), list):
+        vkeys = value.get("vkeys") if isinstance(value, dict) else None
+        if not isinstance(vkeys, list) or not vkeys or not isinstance(vkeys[0], str):
             raise Unreachable(f"{self.url}/v1/ledger is not an answer of a ledger")
-        return value
+        ledger: dict[str, Any] = value
+        return ledger
 
     def registered(self, kind: str, item_id: str) -> bool:
         """Whether a party, programme or fund has been registered."""
@@ -96,18 +99,16 @@ class HttpLedger:
         if status in (200, 201) and isinstance(value, dict):
             return value
         problem = value if isinstance(value, dict) else {}
-        code = problem.get("code")
-        detail = str(problem.get("detail", f"status {status}"))
+        code = str(problem.get("code"))
+        detail = _printable(str(problem.get("detail", f"status {status}")))
         if code == "ref_conflict" and isinstance(problem.get("index"), int):
-            raise _Answered(detail, problem["index"])
+            raise _Answered(detail, problem["index"], _faults(problem))
         if code in REFUSALS:
-            faults = [
-                Fault(str(f.get("pointer")), str(f.get("detail")))
-                for f in problem.get("errors", ())
-            ]
-            raise Refusal(code, detail, faults)
+            raise Refusal(code, detail, _faults(problem))
         if status in (401, 403):
             raise NotAuthenticated(detail)
+        if status == 413:
+            raise TooLarge(detail)
         raise Unreachable(f"{self.url}/v1/entries answered {status}: {detail}")
 
     def post(self, statements: Sequence[dict[str, Any]]) -> list[SealedEntry]:
@@ -115,12 +116,16 @@ class HttpLedger:
         document = {"entries": [{"statement": statement} for statement in statements]}
         answer = self.post_document(document)
         try:
-            return [
+            sealed = [
                 SealedEntry(int(e["index"]), bytes.fromhex(e["leaf_hash"]), bool(e["replayed"]))
                 for e in answer["entries"]
             ]
         except (KeyError, TypeError, ValueError) as error:
             raise Unreachable(f"{self.url} answered something that is no receipt") from error
+        if len(sealed) != len(statements):
+            told = f"{len(sealed)} entries for {len(statements)} statements"
+            raise Unreachable(f"{self.url} answered with {told}")
+        return sealed
 
     def _request(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
@@ -143,20 +148,34 @@ class HttpLedger:
 class _Answered(RefConflict):
     """A ref conflict in the words of the ledger that answered it."""
 
-    def __init__(self, detail: str, index: int) -> None:
+    def __init__(self, detail: str, index: int, faults: Sequence[Fault]) -> None:
         super().__init__("", index)
-        self.args = (detail,)
+        self.args, self.faults = (detail,), tuple(faults)
 
 
 def _parse(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
+
+
+def _faults(problem: dict[str, Any]) -> list[Fault]:
+    errors = problem.get("errors")
+    return [
+        Fault(_printable(str(error.get("pointer"))), _printable(str(error.get("detail"))))
+        for error in (errors if isinstance(errors, list) else ())
+        if isinstance(error, dict)
+    ]
 
 
 def _detail(body: bytes) -> str:
     value = _parse(body)
     if isinstance(value, dict) and "detail" in value:
-        return str(value["detail"])
-    return body[:200].decode("utf-8", "replace")
+        return _printable(str(value["detail"]))
+    return _printable(body[:200].decode("utf-8", "replace"))
+
+
+def _printable(text: str) -> str:
+    """`text` of a server, fit for a terminal: it may not speak to that by control characters."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

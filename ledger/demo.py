@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+ORIGIN = "demo.amanah.example"  # and a slash and a name of its own for each
 PLATFORM = "kitabantu"
 PARTNER = "gotongroyong"
+LAST_REF = "fund.gempa.closed"  # of `PLATFORM`: once it is there, everything is
 Statement = dict[str, Any]
 
 _PARTIES = (
@@ -187,6 +189,6 @@ def _undoing(log: _Log) -> Iterator[tuple[str, Statement]]:
     yield log.note(PARTNER, bounced | {"amount": "300000", "reason": "bounced"})
     unused = {"type": "return", "ref": "return-0002", "target": log.index_of["share-0001"]}
     yield log.note(PARTNER, unused | {"amount": "2000000", "reason": "unused"})
-    closed = _fund("fund.gempa.closed", "tanggap-gempa", "Tanggap gempa", cap_bp=0)
+    closed = _fund(LAST_REF, "tanggap-gempa", "Tanggap gempa", cap_bp=0)
     closed |= {"status": "closed", "supersedes": log.index_of["fund.gempa"]}
     yield log.note(PLATFORM, closed)

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from ledger.entry import canonical, pointer_token, read_json
+from ledger.entry import canonical, check_values, parse_json, pointer_token
 from ledger.errors import Fault, Refusal
-from ledger.tripwire import suspect
-from schemas.statements import check_statement
+from ledger.tripwire import may_hold, suspect
+from schemas.check import check_statement
 
 BATCH_MAX = 1_000
 FUTURE_MAX = timedelta(minutes=5)
@@ -50,21 +50,36 @@ def read_submission(body: bytes, currencies: Mapping[str, int], now: datetime) -
     currencies: this ledger's table. now: the ledger's clock, with zone. Raises Refusal when
     the body as a whole is not readable; a fault within one post becomes `refusal`.
     """
-    value = read_json(body)
+    value, is_plain = parse_json(body)
+    if not is_plain:
+        check_values(value)
     is_batch = isinstance(value, dict) and "entries" in value
-    documents = _batch(value) if is_batch else [value]
+    try:
+        documents = _batch(value) if is_batch else [value]
+        posts, refusal = _posts(documents, currencies, now)
+    except (Refusal, TypeError, RecursionError):
+        check_values(value)
+        raise
+    submission = Submission(posts, refusal, is_batch)
+    if refusal is not None:
+        # What is unreadable anywhere comes before any fault of one post. When every post is
+        # right, its schema has seen that no value is of a kind that would be unreadable.
+        check_values(value)
+        submission.located(refusal, len(posts))
+    return submission
+
+
+def _posts(
+    documents: list[Any], currencies: Mapping[str, int], now: datetime
+) -> tuple[list[Post], Refusal | None]:
+    """The posts as far as they are right, and what is wrong with the one after them."""
     posts: list[Post] = []
-    refusal = None
     for document in documents:
         try:
             posts.append(_post(document, currencies, now))
-        except Refusal as error:
-            refusal = error
-            break
-    submission = Submission(posts, refusal, is_batch)
-    if refusal is not None:
-        submission.located(refusal, len(posts))
-    return submission
+        except Refusal as refusal:
+            return posts, refusal
+    return posts, None
 
 
 def _batch(value: dict[str, Any]) -> list[Any]:
@@ -85,8 +100,8 @@ def _post(document: Any, currencies: Mapping[str, int], now: datetime) -> Post:
         faults = _unknown(extra)
         raise Refusal("invalid", f"{faults[0].pointer}: {faults[0].detail}", faults)
     statement = document["statement"]
-    data = canonical(statement)
     try:
+        data = canonical(statement)
         check_statement(statement, len(data), currencies)
         _check_clock(statement, now)
     except Refusal as refusal:
@@ -95,7 +110,8 @@ def _post(document: Any, currencies: Mapping[str, int], now: datetime) -> Post:
         detail = "part of the format but not enforced here yet"
         faults = [Fault(f"/{name}", detail) for name in early]
         raise Refusal("not_supported", f"/{early[0]}: {detail}", faults)
-    if faults := [Fault(f"/statement{f.pointer}", f.detail) for f in suspect(statement)]:
+    if may_hold(data) and (found := suspect(statement)):
+        faults = [Fault(f"/statement{f.pointer}", f.detail) for f in found]
         detail = (
             f"{faults[0].pointer} {faults[0].detail}; everything posted here is public for ever"
         )

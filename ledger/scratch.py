@@ -11,6 +11,7 @@ import struct
 import tempfile
 from collections.abc import Iterator, MutableMapping
 from hashlib import sha256
+from typing import IO
 
 from ledger.books import Movement
 
@@ -29,6 +30,9 @@ class MovementFile(MutableMapping[int, Movement]):
         self._numbers: dict[str, int] = {"": 0}
         self._names = [""]
         self._count = 0
+
+    def close(self) -> None:
+        self._file.close()
 
     def __getitem__(self, index: int) -> Movement:
         data = os.pread(self._file.fileno(), _RECORD.size, index * _RECORD.size)
@@ -71,6 +75,10 @@ class RefFile:
     def __init__(self) -> None:
         self._files = [tempfile.TemporaryFile() for _ in range(_PARTITIONS)]  # noqa: SIM115 - as above
 
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+
     def add(self, platform: str, ref: str, index: int) -> None:
         # Neither holds a newline, so no two pairs are spelled alike.
         digest = sha256(f"{platform}\n{ref}".encode()).digest()[:_DIGEST_BYTES]
@@ -78,18 +86,16 @@ class RefFile:
 
     def first_repeat(self) -> tuple[int, int] | None:
         """(first index, second index) of the earliest entry that repeats a ref, if any does."""
-        found: list[tuple[int, int]] = []
-        for file in self._files:
-            file.seek(0)
-            seen: dict[bytes, int] = {}
-            while record := file.read(_DIGEST_BYTES + 8):
-                digest, index = (
-                    record[:_DIGEST_BYTES],
-                    int.from_bytes(record[_DIGEST_BYTES:], "big"),
-                )
-                if seen.setdefault(digest, index) != index:
-                    found.append((index, seen[digest]))
-        if not found:
-            return None
-        second, first = min(found)
-        return first, second
+        repeats = [repeat for file in self._files if (repeat := _first_repeat(file)) is not None]
+        return min(repeats, key=lambda repeat: repeat[1], default=None)
+
+
+def _first_repeat(file: IO[bytes]) -> tuple[int, int] | None:
+    file.seek(0)
+    seen: dict[bytes, int] = {}
+    while record := file.read(_DIGEST_BYTES + 8):
+        digest, index = record[:_DIGEST_BYTES], int.from_bytes(record[_DIGEST_BYTES:], "big")
+        if digest in seen:
+            return seen[digest], index
+        seen[digest] = index
+    return None

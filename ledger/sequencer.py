@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from ledger.errors import (
 from ledger.post import Post, Submission
 from ledger.store.files import HighWater
 from ledger.store.sqlite import SqliteStore
-from ledger.store.transaction import Transaction
+from ledger.store.transaction import NewEntry, Transaction
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import root_at
 from ledger.tlog.note import SigningKey, sign_note
@@ -74,7 +74,7 @@ class _Group:
         self.tx, self.tip = tx, tip
         self.books = Books(tx, tx.currencies)
         self.refs: dict[tuple[str, str], Linked] = {}
-        self.linked: list[tuple[Linked, dict[str, Any], str]] = []
+        self.sealed: list[NewEntry] = []
 
 
 class Sequencer:
@@ -147,7 +147,7 @@ class Sequencer:
                     self._admit(group, one, recorded_at)
                 except Refusal as refusal:
                     one.error = refusal
-            note = self._seal(group) if group.linked else tx.checkpoint()
+            note = self._seal(group) if group.sealed else tx.checkpoint()
             tx.commit()
             # From here on it is on disk. Still under the lock, or a later mark of another
             # process could be overwritten with this one.
@@ -157,9 +157,9 @@ class Sequencer:
                 one.sealed = one.sealed._replace(checkpoint=note)
 
     def _seal(self, group: _Group) -> bytes:
-        """Write everything the group links; the signed checkpoint that covers it."""
+        """Write everything the group seals; the signed checkpoint that covers it."""
         tx, tip = group.tx, group.tip
-        tx.append(tip, group.linked)
+        tx.append(tip, group.sealed)
         tx.save_books(group.books)
         checkpoint = Checkpoint(self._signer.name, tip.size, tip.root)
         note = sign_note(checkpoint.text(), self._signer)
@@ -174,11 +174,13 @@ class Sequencer:
         books = Books(group.books, group.books.currencies)
         places: list[Place] = []
         size = group.tip.size
-        refs: set[str] = set()
+        refs = [post.statement["ref"] for post in submission.posts]
+        before = group.tx.indexes_of_refs(platform, refs)
+        seen: set[str] = set()
         for number, post in enumerate(submission.posts):
             try:
-                _check_once(post.statement["ref"], refs)
-                place: Place | None = self._replay(group, platform, post)
+                _check_once(refs[number], seen)
+                place: Place | None = self._replay(group, platform, post, before)
                 if place is None:
                     place = books.post(size, platform, post.statement)
                     size += 1
@@ -194,16 +196,18 @@ class Sequencer:
         ]
         waiting.sealed = Sealed(entries, b"")
 
-    def _replay(self, group: _Group, platform: str, post: Post) -> SealedEntry | None:
+    def _replay(
+        self, group: _Group, platform: str, post: Post, before: Mapping[str, int]
+    ) -> SealedEntry | None:
+        """Where the statement stands already. before: ref -> index of what is committed."""
         ref = post.statement["ref"]
-        pending = group.refs.get((platform, ref))
-        if pending is not None:
+        if (pending := group.refs.get((platform, ref))) is not None:
             data: bytes | None = pending.entry_bytes
+        elif ref in before:
+            data = group.tx.entry_bytes(before[ref])
         else:
-            index = group.tx.index_of_ref(platform, ref)
-            data = None if index is None else group.tx.entry_bytes(index)
-        if data is None:
             return None
+        assert data is not None, "what refs name is there"
         first = decode_entry(data)
         if canonical(first.statement) != post.canonical:
             raise RefConflict(ref, first.index)
@@ -220,8 +224,7 @@ class Sequencer:
         if isinstance(place, SealedEntry):
             return place
         linked = link(group.tip, platform, post.canonical, recorded_at, place)
-        group.tx.append_terms(linked.index, post.statement, platform, place)
-        group.linked.append((linked, post.statement, platform))
+        group.sealed.append(NewEntry(linked, platform, post.statement, place))
         group.refs[platform, post.statement["ref"]] = linked
         return SealedEntry(linked.index, linked.leaf_hash, replayed=False)
 

@@ -23,10 +23,10 @@ _CODES = frozenset(
 
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 # Indonesian mobile numbers, and any international number written with its plus; but neither
-# the middle of 1.081.234.567.890 nor 62.850.000.000, which are rupiah.
+# the middle of 1.081.234.567.890 nor 62.850.000.000, which are rupiah, nor 0.8123456789.
 _PHONE = re.compile(
     r"(?<![\w+])(?<![0-9][.,])(?!62(?:[.,][0-9]{3})+(?![0-9]))"
-    r"(?:\+?62|0)[ .()-]{0,2}8(?:[ .()-]{0,2}[0-9]){8,11}(?![\w])"
+    r"(?:\+?62[ .()-]{0,2}|0[ ()-]{0,2})8(?:[ .()-]{0,2}[0-9]){8,11}(?![\w])"
 )
 _PLUS_PHONE = re.compile(r"(?<![\w+])\+[1-9](?:[ .()-]{0,2}[0-9]){8,14}(?![\w])")
 _DIGIT_RUN = re.compile(r"(?<![\w.,-])[0-9](?:[ -]?[0-9]){12,18}(?![\w]|[.,][0-9])")
@@ -45,6 +45,15 @@ _PROVINCES = frozenset(
     "11 12 13 14 15 16 17 18 19 21 31 32 33 34 35 36 51 52 53 61 62 63 64 65 71 72 73 74 75 76 "
     "81 82 91 92 93 94 95 96 97".split()
 )
+
+
+# Whatever trips it holds an @ or nine digits with no more than separators between them.
+_CANDIDATE = re.compile(rb"@|(?<!\w)[0-9](?:[ .()-]*[0-9]){8}", re.ASCII)
+
+
+def may_hold(statement: bytes) -> bool:
+    """Whether canonical bytes of a statement are worth a look by `suspect`. Cheap."""
+    return _CANDIDATE.search(statement) is not None
 
 
 def suspect(statement: Mapping[str, Any]) -> list[Fault]:

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from marshmallow import ValidationError, fields
+from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from ledger.entry import INTEGER_MAX, SYSTEM_PLATFORM
 from ledger.money import EXPONENT_MAX, AmountError, parse_amount
@@ -251,8 +251,31 @@ class Items(fields.List[Any]):
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> Any:
-        if not isinstance(value, list) or not 1 <= len(value) <= self.most:
+        if not is_sized(value, self.most):
             raise ValidationError([f"expected an array of 1 to {self.most} elements"])
-        if any(element in value[:i] for i, element in enumerate(value)):
+        if stands_twice(value):
             raise ValidationError(["an element stands twice in the array"])
         return super()._deserialize(value, attr, data, **kwargs)
+
+
+def is_sized(value: Any, most: int) -> bool:
+    return isinstance(value, list) and 1 <= len(value) <= most
+
+
+def stands_twice(value: list[Any]) -> bool:
+    """Whether any element equals an earlier one; objects compare field by field."""
+    return len(value) > 1 and any(element in value[:i] for i, element in enumerate(value))
+
+
+class RuledSchema(Schema):
+    """An object with a rule across its fields, asked once each field by itself is right."""
+
+    def broken_rule(self, data: Mapping[str, Any]) -> tuple[str, str] | None:
+        """(field, fault) when the rule is broken; `_schema` when no one field is at fault."""
+        raise AssertionError("a ruled schema says what its rule is")
+
+    @validates_schema
+    def _ask_rule(self, data: Mapping[str, Any], **_: Any) -> None:
+        if (broken := self.broken_rule(data)) is not None:
+            field, fault = broken
+            raise ValidationError(fault, field)

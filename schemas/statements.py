@@ -1,19 +1,17 @@
-"""Every statement type a ledger takes: DESIGN of the fields, one class per type.
+"""Every statement type a ledger takes, one class each: its fields and what they hold.
 
-`check_statement` is the step "schema and spelling" of admission; the audit runs it again on
-every entry. Fields marked Unsupported belong to the format but are refused until enforced.
+The only source of validation: schemas/check.py runs these, and compiles them for speed. Fields
+marked Unsupported belong to the format but are refused until enforced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from collections.abc import Mapping
+from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validates_schema
+from marshmallow import Schema, fields
 
-from ledger.entry import FORMAT, STATEMENT_BYTES_MAX, pointer_token
-from ledger.errors import Fault, Refusal
-from ledger.money import AmountError, parse_amount
+from ledger.entry import FORMAT
 from schemas.fields import (
     Amount,
     Currency,
@@ -26,6 +24,7 @@ from schemas.fields import (
     Items,
     OneOf,
     Ref,
+    RuledSchema,
     Text,
     Time,
     Unsupported,
@@ -37,7 +36,7 @@ BASIS_POINTS = 10_000
 
 
 class StatementSchema(Schema):
-    type = fields.String(required=True)
+    type = Text(32, required=True)
     ref = Ref(required=True)
 
 
@@ -139,7 +138,7 @@ class FeeSchema(Schema):
     amount = Amount(required=True)
 
 
-class DonorSchema(Schema):
+class DonorSchema(RuledSchema):
     """What may be said of a donor in public: never a natural person."""
 
     kind = OneOf("individual", "organisation", "pooled", required=True)
@@ -147,10 +146,10 @@ class DonorSchema(Schema):
     sd = Unsupported()
     holder = Unsupported()
 
-    @validates_schema
-    def _party_is_the_organisation(self, data: Mapping[str, Any], **_: Any) -> None:
+    def broken_rule(self, data: Mapping[str, Any]) -> tuple[str, str] | None:
         if (data["kind"] == "organisation") != ("party" in data):
-            raise ValidationError("required for organisations, and only for them", "party")
+            return "party", "required for organisations, and only for them"
+        return None
 
 
 class MoneySchema(StatementSchema):
@@ -168,7 +167,7 @@ class DonationSchema(MoneySchema):
     donor = fields.Nested(DonorSchema)
 
 
-class RecipientSchema(Schema):
+class RecipientSchema(RuledSchema):
     """A registered party, or a group that is counted but never named."""
 
     party = Id("party")
@@ -176,10 +175,10 @@ class RecipientSchema(Schema):
     count = Whole(least=1)
     area = Text(40)
 
-    @validates_schema
-    def _party_or_group(self, data: Mapping[str, Any], **_: Any) -> None:
+    def broken_rule(self, data: Mapping[str, Any]) -> tuple[str, str] | None:
         if data.keys() != {"party"} and data.keys() != {"group", "count", "area"}:
-            raise ValidationError("expected either party, or group, count and area")
+            return "_schema", "expected either party, or group, count and area"
+        return None
 
 
 class DisbursementSchema(MoneySchema):
@@ -250,108 +249,3 @@ STATEMENTS: dict[str, Schema] = {
 UNSUPPORTED = frozenset(
     "goods_in goods_out acknowledgement report evidence attestation key currency".split()
 )
-
-
-def is_understood(statement: Mapping[str, Any]) -> bool:
-    """Whether this version knows the statement's type, and for a genesis its format."""
-    kind = statement.get("type")
-    if kind == "genesis":
-        return statement.get("format") == FORMAT
-    return isinstance(kind, str) and kind in STATEMENTS
-
-
-def check_statement(statement: Any, size: int, currencies: Mapping[str, int]) -> None:
-    """Hold a statement to its schema and spelling. Pointers are relative to the statement.
-
-    size: bytes of its canonical form. currencies: ISO code -> exponent, this ledger's table.
-    Raises Refusal: invalid, invalid_amount, not_supported or unknown_currency.
-    """
-    schema = _schema_of(statement)
-    if size > STATEMENT_BYTES_MAX:
-        _refuse("invalid", [Fault("", f"{size} bytes; at most {STATEMENT_BYTES_MAX}")])
-    if faults := schema.validate(statement):
-        _refuse_worst(list(_faults(faults, "")))
-    currency = statement.get("currency")
-    if currency is None:  # neither a fund nor money, or its currency is the target's
-        return
-    if currency not in currencies:
-        _refuse("unknown_currency", [Fault("/currency", f"{currency} is not in the table")])
-    check_exponents(statement, currencies[currency])
-
-
-def check_exponents(statement: Mapping[str, Any], exponent: int) -> None:
-    """Refuse (`invalid_amount`) any amount with more decimals than its currency has."""
-    faults = []
-    for pointer, amount in _amounts(statement):
-        try:
-            parse_amount(amount, exponent)
-        except AmountError as error:
-            faults.append(Fault(pointer, str(error)))
-    if faults:
-        _refuse("invalid_amount", faults)
-
-
-def mentions(statement: Mapping[str, Any]) -> set[tuple[str, str]]:
-    """Every party, programme and fund a statement names, as (kind, id). Read off the schema."""
-    return set(_mentions(STATEMENTS[statement["type"]].fields, statement))
-
-
-def _mentions(
-    schema_fields: Mapping[str, fields.Field[Any]], value: Mapping[str, Any]
-) -> Iterator[tuple[str, str]]:
-    for name, member in value.items():
-        field, members = schema_fields[name], [member]
-        if isinstance(field, Items):
-            field, members = field.inner, member
-        for one in members:
-            if isinstance(field, Id):
-                yield field.names, one
-            elif isinstance(field, fields.Nested):
-                yield from _mentions(field.schema.fields, one)
-
-
-def _amounts(statement: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name in ("amount", "goal_amount"):
-        if name in statement:
-            yield f"/{name}", statement[name]
-    for i, fee in enumerate(statement.get("fees", ())):
-        yield f"/fees/{i}/amount", fee["amount"]
-
-
-def _schema_of(statement: Any) -> Schema:
-    if not isinstance(statement, dict):
-        _refuse("invalid", [Fault("", "a statement is an object with a type")])
-    kind = statement.get("type")
-    if isinstance(kind, str) and kind in UNSUPPORTED:
-        detail = f"statements of type {kind!r} are not enforced here yet"
-        _refuse("not_supported", [Fault("/type", detail)])
-    schema = STATEMENTS.get(kind) if isinstance(kind, str) else None
-    if schema is None:
-        _refuse("invalid", [Fault("/type", "expected one of " + ", ".join(STATEMENTS))])
-    return schema
-
-
-def _faults(errors: Any, pointer: str) -> Iterator[tuple[Fault, str]]:
-    """Flatten marshmallow's error tree into faults, each with the code it leads to."""
-    if isinstance(errors, dict):
-        for key, below in errors.items():
-            at = pointer if key == "_schema" else f"{pointer}/{pointer_token(str(key))}"
-            yield from _faults(below, at)
-    else:
-        for message in errors:
-            yield Fault(pointer, str(message)), getattr(message, "code", "invalid")
-
-
-def _refuse_worst(faults: list[tuple[Fault, str]]) -> None:
-    codes = {code for _, code in faults}
-    for code in ("invalid_amount", "invalid"):
-        if code in codes:
-            _refuse(code, [fault for fault, its in faults if its != "not_supported"])
-    _refuse("not_supported", [fault for fault, _ in faults])
-
-
-def _refuse(code: str, faults: list[Fault]) -> NoReturn:
-    first = faults[0]
-    detail = f"{first.pointer or 'the statement'}: {first.detail}"
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    raise Refusal(code, detail + more, faults)

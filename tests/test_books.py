@@ -11,7 +11,7 @@ from ledger.books import Books, EmptyState, Registration
 from ledger.entry import canonical
 from ledger.errors import Refusal
 from ledger.money import CURRENCIES
-from schemas.statements import check_statement
+from schemas.check import check_statement
 from tests.support import vectors
 
 SCENARIOS = vectors("books.json")["scenarios"]
@@ -61,7 +61,13 @@ def test_layered_books_fold_the_same(scenario: dict[str, Any]) -> None:
 
 def many_holes() -> Iterator[dict[str, Any]]:
     """1,026 gifts of 1, every second one refunded: 513 holes."""
-    fund: dict[str, Any] = {"type": "fund", "ref": "f", "id": "air", "title": "air", "owner": "yayasan"}
+    fund: dict[str, Any] = {
+        "type": "fund",
+        "ref": "f",
+        "id": "air",
+        "title": "air",
+        "owner": "yayasan",
+    }
     yield fund | {"currency": "IDR", "platforms": ["kita"], "policy": {}, "status": "open"}
     for i in range(1026):
         money = {"amount": "1", "currency": "IDR", "occurred_at": TIME}

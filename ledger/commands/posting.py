@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from ledger.chain import SealedEntry
-from ledger.client import HttpLedger
 from ledger.commands.shared import WRONG, json_option, opened, print_json, progress_bar, say
 from ledger.config import Config
 from ledger.entry import read_json
-from ledger.errors import Fault, Refusal
-from ledger.importers.giving360 import Report, import_grants
+from ledger.errors import Refusal
 from ledger.target import Target
 
-BATCH = 500
+if TYPE_CHECKING:
+    from ledger.importers.giving360 import Report
 
+# What is posted at once. The API takes bodies of 4 MiB.
+BATCH = 500
+BATCH_BYTES = 2 * 1024 * 1024
 
 platform_option = click.option("--platform", help="Post as this platform (a party id).")
 url_option = click.option("--url", help="Post to this ledger, with the key in AMANAH_API_KEY.")
 
 
 @contextmanager
-def _target(platform: str | None, url: str | None, needs_platform: bool) -> Iterator[Target]:
+def _target(
+    platform: str | None,
+    url: str | None,
+    needs_platform: bool = False,
+    statements: Sequence[dict[str, Any]] = (),
+) -> Iterator[Target]:
+    """What to post to. statements: those to come; the platform may register itself in them."""
     if url is not None:
+        from ledger.client import HttpLedger
+
         config = Config.from_environment()
         if not config.api_key:
             raise click.UsageError("set AMANAH_API_KEY to the API key of that ledger")
@@ -38,7 +49,9 @@ def _target(platform: str | None, url: str | None, needs_platform: bool) -> Iter
         raise click.UsageError("give --platform ID for the local ledger, or --url for a remote one")
     else:
         with opened() as ledger:
-            if ledger.register_platform(platform):
+            itself = {"type": "party", "id": platform}.items()
+            registers_itself = any(itself <= statement.items() for statement in statements)
+            if not registers_itself and ledger.register_platform(platform):
                 say(f"Registered the platform {platform!r}, which is new on this ledger.")
             yield ledger.at(platform)
 
@@ -55,9 +68,9 @@ def post(file: BinaryIO, platform: str | None, url: str | None, as_json: bool) -
     interrupted run is taken up by running it again.
     """
     statements = _read_statements(file.read())
-    with _target(platform, url, needs_platform=False) as target:
-        for start in range(0, len(statements), BATCH):
-            batch = statements[start : start + BATCH]
+    with _target(platform, url, statements=statements) as target:
+        start = 0
+        for batch in _batches(statements):
             try:
                 sealed = target.post(batch)
             except Refusal as refusal:
@@ -65,6 +78,21 @@ def post(file: BinaryIO, platform: str | None, url: str | None, as_json: bool) -
                 raise
             for entry in sealed:
                 _print_sealed(entry, as_json)
+            start += len(batch)
+
+
+def _batches(statements: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    room = BATCH_BYTES
+    for statement in statements:
+        size = len(json.dumps({"statement": statement}))
+        if batch and (len(batch) == BATCH or size > room):
+            yield batch
+            batch, room = [], BATCH_BYTES
+        batch.append(statement)
+        room -= size
+    if batch:
+        yield batch
 
 
 def _read_statements(data: bytes) -> list[dict[str, Any]]:
@@ -72,26 +100,38 @@ def _read_statements(data: bytes) -> list[dict[str, Any]]:
 
     Each may stand bare or, as the API takes it, within {"statement": ...}.
     """
-    documents = _documents(data)
-    statements = []
-    for number, document in enumerate(documents, 1):
-        if isinstance(document, dict) and document.keys() == {"statement"}:
-            document = document["statement"]
-        if not isinstance(document, dict):
-            detail = f"statement {number} is not an object"
-            raise Refusal("malformed", detail, [Fault("", detail)])
-        statements.append(document)
-    return statements
+    return [_read_post(number, post) for number, post in enumerate(_documents(data), 1)]
+
+
+def _read_post(number: int, post: Any) -> dict[str, Any]:
+    statement = post
+    if isinstance(post, dict) and "statement" in post:
+        statement = post["statement"]
+        if extra := sorted(post.keys() - {"statement"}):
+            detail = f"statement {number} comes with {', '.join(extra)}, which is not taken yet"
+            raise Refusal("not_supported", detail)
+    if not isinstance(statement, dict):
+        raise Refusal("malformed", f"statement {number} is not an object")
+    return statement
 
 
 def _documents(data: bytes) -> list[Any]:
     lines = [line for line in data.splitlines() if line.strip()]
-    if len(lines) > 1 and lines[0].rstrip().endswith(b"}") and lines[0].lstrip().startswith(b"{"):
+    if len(lines) > 1 and _is_json(lines[0]):
         return [_read_line(number, line) for number, line in enumerate(lines, 1)]
     whole = read_json(data)
     if isinstance(whole, dict) and whole.keys() == {"entries"}:
         whole = whole["entries"]
     return whole if isinstance(whole, list) else [whole]
+
+
+def _is_json(line: bytes) -> bool:
+    """Whether a first line is a document of its own, so that each line is one."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _read_line(number: int, line: bytes) -> Any:
@@ -102,7 +142,8 @@ def _read_line(number: int, line: bytes) -> Any:
 
 
 def _say_refused(refusal: Refusal, start: int, count: int) -> None:
-    say(f"Of statements {start + 1} to {start + count} none was sealed; those before them were.")
+    before = "; those before them were" if start else ""
+    say(f"Of statements {start + 1} to {start + count} none was sealed{before}.")
     for fault in refusal.faults:
         head, _, rest = fault.pointer.removeprefix("/entries/").partition("/")
         where = f"statement {start + int(head) + 1}" if head.isdecimal() else "a statement"
@@ -132,6 +173,8 @@ def import_360giving(file: BinaryIO, platform: str | None, url: str | None, as_j
 
     Running it again adds nothing. Exits 1 when records were refused; each is named.
     """
+    from ledger.importers.giving360 import import_grants
+
     with (
         _target(platform, url, needs_platform=True) as target,
         progress_bar("Grants", hidden=as_json) as progress,

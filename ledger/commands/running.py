@@ -7,14 +7,17 @@ import os
 import secrets
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from ledger.commands.shared import closing, json_option, opened, print_json, say
 from ledger.config import Config
-from ledger.demo import PARTNER, PLATFORM, statements
-from ledger.service import WRITE, Ledger
+from ledger.demo import LAST_REF, ORIGIN, PARTNER, PLATFORM, statements
+from ledger.errors import SetupError
+
+if TYPE_CHECKING:
+    from ledger.service import Ledger
 
 
 @click.command()
@@ -22,6 +25,8 @@ from ledger.service import WRITE, Ledger
 @click.option("--operator", help="Who runs it, for people.")
 def init(origin: str | None, operator: str | None) -> None:
     """Create a ledger: its database, its keys and its first entry."""
+    from ledger.service import Ledger
+
     if origin is None:
         origin = f"localhost/amanah-{secrets.token_hex(4)}"
         say(f"No --origin given: calling it {origin}, which is fine for trying things out.")
@@ -43,7 +48,8 @@ def serve(host: str, port: int, workers: int, threads: int) -> NoReturn:
     with opened():
         pass  # a missing or broken ledger is better said here than by every worker
     command = [sys.executable, "-m", "gunicorn", "ledger.app:create_app()"]
-    command += ["--bind", f"{host}:{port}", "--worker-class", "gthread"]
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    command += ["--bind", address, "--worker-class", "gthread"]
     command += ["--workers", str(workers), "--threads", str(threads), "--no-control-socket"]
     command += ["--graceful-timeout", "30", "--keep-alive", "15"]
     if Path("/dev/shm").is_dir():  # noqa: S108 - heartbeat files only; a slow disk would kill workers
@@ -62,6 +68,8 @@ def key() -> None:
 @json_option
 def key_create(platform: str, read_only: bool, as_json: bool) -> None:
     """Create an API key; it is shown this once."""
+    from ledger.service import WRITE
+
     with opened() as ledger:
         new = ledger.create_key(platform, () if read_only else (WRITE,))
     if as_json:
@@ -129,13 +137,26 @@ def demo(context: click.Context, then_serve: bool, host: str, port: int) -> None
 
 
 def _demo_ledger(database: Path) -> Ledger:
-    """The demonstration at `database`, made when there is none."""
+    """The demonstration at `database`, made when there is none and finished when it was cut off.
+
+    Raises SetupError for any other ledger: what is posted to it would stay there for ever.
+    """
+    from ledger.service import Ledger
+
     if database.exists():
-        return Ledger.open(database)
-    origin = f"demo.amanah.example/{secrets.token_hex(4)}"
-    ledger = Ledger.create(database, origin, "Amanah demonstration")
-    for platform in (PLATFORM, PARTNER):
-        ledger.register_platform(platform)
-    for platform, statement in statements():
-        ledger.post(platform, [statement])
+        ledger = Ledger.open(database)
+        if not ledger.origin.startswith(f"{ORIGIN}/"):
+            ledger.close()
+            raise SetupError(
+                f"{database} is the ledger {ledger.origin}, not a demonstration; set "
+                "AMANAH_DATABASE to another path"
+            )
+    else:
+        origin = f"{ORIGIN}/{secrets.token_hex(4)}"
+        ledger = Ledger.create(database, origin, "Amanah demonstration")
+    if ledger.store.index_of_ref(PLATFORM, LAST_REF) is None:
+        for platform in (PLATFORM, PARTNER):
+            ledger.register_platform(platform)
+        for platform, statement in statements():
+            ledger.post(platform, [statement])
     return ledger

@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from ledger.audit import Known, Reader, Receipt, Report, audit, prove_receipt, verify_receipt
-from ledger.commands.shared import (
-    NOT_WITNESSED,
-    UNREACHABLE,
-    WRONG,
-    exit_code,
-    json_option,
-    print_json,
-    progress_bar,
-    say,
+from ledger.audit import Known, Reader, Report, audit, prove_receipt, verify_receipt
+from ledger.commands.shared import WRONG, json_option, print_json, progress_bar, say
+from ledger.commands.verdicts import (
+    explain,
+    receipt_document,
+    receipt_sentence,
+    sentence,
+    verdict_of,
 )
 from ledger.config import Config
 from ledger.entry import decode_entry
-from ledger.errors import (
-    FormatError,
-    LedgerError,
-    LogMismatch,
-    PolicyError,
-    Refusal,
-    SignatureError,
-    Unreachable,
-)
+from ledger.errors import FormatError, LedgerError, LogMismatch, NotFound, Refusal, Unreachable
 from ledger.remember import Memory
-from ledger.tlog.note import VerifierKey
+from ledger.tlog.checkpoint import open_checkpoint
+from ledger.tlog.note import VerifierKey, parse_note
 from ledger.tlog.policy import Policy
 from ledger.tlog.tile import TILE_WIDTH, decode_bundle
+
+if TYPE_CHECKING:
+    from ledger.client import HttpLedger
+    from ledger.store.sqlite import SqliteStore
 
 vkey_option = click.option("--vkey", help="The log's verifier key, from whoever you trust.")
 policy_option = click.option(
@@ -60,15 +54,14 @@ def verify(target: str, vkey: str | None, policy_file: BinaryIO | None, as_json:
     4 when too few witnesses of the policy cosigned.
     """
     try:
-        origin, report = _verify(target, _trust(vkey, policy_file), as_json)
-    except (LogMismatch, SignatureError, FormatError, PolicyError, Unreachable) as error:
-        if as_json:
-            print_json(_verdict_of(error))
+        report = _verify(target, _trust(vkey, policy_file), as_json)
+    except LedgerError as error:
+        explain(error, as_json)
         raise
     if as_json:
-        print_json(_verdict_of(report))
+        print_json(verdict_of(report))
     else:
-        click.echo(_sentence(origin, report))
+        click.echo(sentence(report))
     if not report.is_sound:
         sys.exit(WRONG)
 
@@ -85,23 +78,25 @@ def _trust(vkey: str | None, policy_file: BinaryIO | None) -> Policy | None:
         raise click.UsageError(str(error)) from error
 
 
-def _verify(target: str, policy: Policy | None, quiet: bool) -> tuple[str, Report]:
+def _verify(target: str, policy: Policy | None, quiet: bool) -> Report:
     memory = Memory(Config.from_environment().state)
     with _source(target) as source:
         if policy is None:
-            policy = Policy.for_key(_first_use(memory, source))
-        key = _key_that_signed(source.reader, policy)
-        known = [*source.known]
-        if (remembered := memory.recall(key)) is not None:
-            known.append(remembered)
-        elif not quiet:
-            say(f"First time that {key.name} is verified here; from now on its checkpoint is kept.")
+            policy = _first_use(memory, source)
+        note = source.checkpoint()
+        origin = policy.open(note).checkpoint.origin
+        keys = [key for key in policy.logs if key.name == origin]
+        # One log, whichever of its keys signed: it must extend what was seen under any of them.
+        remembered = [head for key in keys if (head := memory.recall(key)) is not None]
+        if not remembered and not quiet:
+            say(f"First time that {origin} is verified here; from now on its checkpoint is kept.")
         with progress_bar("Entries", hidden=quiet) as progress:
-            note = source.reader.checkpoint()
-            report = audit(_Pinned(source.reader, note), policy, known, progress)
+            pinned = _Pinned(source.reader, note)
+            report = audit(pinned, policy, [*source.known, *remembered], progress)
         if report.is_sound:
-            memory.save(key, note)
-    return key.name, report
+            for key in parse_note(note).verified_by(keys):
+                memory.save(key, note)
+    return report
 
 
 class _Pinned:
@@ -118,8 +113,21 @@ class _Pinned:
 class _Source:
     """What is verified: a reader, what it says its key is, and heads known beside it."""
 
-    def __init__(self, reader: Reader, vkey: Callable[[], str], known: Iterable[Known]) -> None:
-        self.reader, self.vkey, self.known = reader, vkey, list(known)
+    def __init__(
+        self,
+        reader: Reader,
+        named_key: Callable[[], VerifierKey],
+        known: Iterable[Known],
+        no_checkpoint: Callable[[NotFound], LedgerError],
+    ) -> None:
+        self.reader, self.named_key, self.known = reader, named_key, list(known)
+        self._no_checkpoint = no_checkpoint
+
+    def checkpoint(self) -> bytes:
+        try:
+            return self.reader.checkpoint()
+        except NotFound as error:
+            raise self._no_checkpoint(error) from error
 
 
 @contextmanager
@@ -128,77 +136,51 @@ def _source(target: str) -> Iterator[_Source]:
         from ledger.client import HttpLedger
 
         remote = HttpLedger(target)
-        yield _Source(remote, lambda: str(remote.ledger()["vkeys"][0]), ())
+        yield _Source(remote, lambda: _served_key(remote), (), _not_a_ledger)
         return
     from ledger.store.sqlite import SqliteStore
 
     store = SqliteStore(Path(target))
     try:
         known = [Known(*head) for head in store.heads()]
-        yield _Source(store, lambda: _genesis_key(store.entry_bytes(0)), known)
+        yield _Source(store, lambda: _genesis_key(store), known, _checkpoints_gone)
     finally:
         store.close()
 
 
-def _genesis_key(entry_bytes: bytes) -> str:
+def _served_key(remote: HttpLedger) -> VerifierKey:
     try:
-        return str(decode_entry(entry_bytes).statement["vkeys"][0])
-    except (Refusal, KeyError, TypeError, IndexError) as error:
-        raise LogMismatch(0, "genesis", "an entry that names the log's keys", str(error)) from error
+        return VerifierKey.parse(remote.ledger()["vkeys"][0])
+    except NotFound as error:
+        raise _not_a_ledger(error) from error
 
 
-def _first_use(memory: Memory, source: _Source) -> VerifierKey:
-    """Trust on first use: the key that was remembered, else the one the ledger names."""
-    named = VerifierKey.parse(source.vkey())
-    remembered: VerifierKey | None = memory.key_of(named.name)
-    if remembered is None:
-        say(
-            "No --vkey or --policy given, so the key that the ledger names is taken on trust:\n"
-            f"{named}"
-        )
-        return named
-    return remembered
+def _not_a_ledger(error: NotFound) -> LedgerError:
+    return Unreachable(f"{error}; the address of a ledger is what its /v1/ledger begins with")
 
 
-def _key_that_signed(reader: Reader, policy: Policy) -> VerifierKey:
-    checkpoint = policy.open(reader.checkpoint()).checkpoint
-    return next(key for key in policy.logs if key.name == checkpoint.origin)
+def _genesis_key(store: SqliteStore) -> VerifierKey:
+    try:
+        return VerifierKey.parse(decode_entry(store.entry_bytes(0)).statement["vkeys"][0])
+    except (NotFound, Refusal, FormatError, LookupError, TypeError, AttributeError) as error:
+        wanted = "the genesis, which names the log's keys"
+        raise LogMismatch(0, "first entry", wanted, str(error)) from error
 
 
-def _sentence(origin: str, report: Report) -> str:
-    checkpoint = report.checkpoint
-    witnesses = ", ".join(report.witnesses)
-    cosigned = f" Cosigned by {witnesses}." if witnesses else " No witness cosigned it."
-    if report.is_sound:
-        return (
-            f"SOUND: all {checkpoint.size} entries of {origin} are intact, in order, and add up, "
-            f"under the signed root {checkpoint.root.hex()}.{cosigned}"
-        )
-    index, what = report.not_understood[0]
-    return (
-        f"NOT UNDERSTOOD: the hashes of all {checkpoint.size} entries of {origin} fit, but from "
-        f"entry {index} on ({what}) this version cannot check what they say. Update amanah."
+def _checkpoints_gone(error: NotFound) -> LedgerError:
+    return LogMismatch(None, "signed checkpoint", "one that covers every entry", str(error))
+
+
+def _first_use(memory: Memory, source: _Source) -> Policy:
+    """Trust on first use: the keys that are remembered, else the one the ledger names."""
+    named = source.named_key()
+    remembered = memory.keys_of(named.name)
+    if remembered:
+        return Policy(logs=tuple(remembered))
+    say(
+        f"No --vkey or --policy given, so the key that the ledger names is taken on trust:\n{named}"
     )
-
-
-def _verdict_of(outcome: Report | LedgerError) -> dict[str, Any]:
-    if not isinstance(outcome, LedgerError):
-        checkpoint = outcome.checkpoint
-        return {
-            "verdict": "sound" if outcome.is_sound else "not_understood",
-            "origin": checkpoint.origin,
-            "size": checkpoint.size,
-            "root": checkpoint.root.hex(),
-            "witnesses": outcome.witnesses,
-            "not_understood": [list(item) for item in outcome.not_understood],
-        }
-    verdicts = {UNREACHABLE: "unreachable", NOT_WITNESSED: "not_witnessed"}
-    verdict = verdicts.get(exit_code(outcome), "wrong")
-    document: dict[str, Any] = {"verdict": verdict, "code": outcome.code, "detail": str(outcome)}
-    if isinstance(outcome, LogMismatch):
-        names = ("index", "compared", "expected", "found", "meaning", "advice")
-        document |= {name: getattr(outcome, name) for name in names}
-    return document
+    return Policy.for_key(named)
 
 
 @click.group()
@@ -213,7 +195,10 @@ def receipt() -> None:
 def receipt_get(source: str, index: int, output: BinaryIO) -> None:
     """Get the receipt of entry INDEX from SOURCE, a URL or a database file."""
     with _source(source) as opened:
-        named = VerifierKey.parse(opened.vkey())
+        named = opened.named_key()
+        size = open_checkpoint(opened.checkpoint(), named).size
+        if index >= size:
+            raise NotFound(f"there is no entry {index} yet; the ledger holds {size}")
         bundle, position = divmod(index, TILE_WIDTH)
         entry_bytes = decode_bundle(opened.reader.bundle(bundle, position + 1), position + 1)[-1]
         data = prove_receipt(opened.reader, index, entry_bytes, named).format()
@@ -236,41 +221,9 @@ def receipt_verify(
     try:
         verified = verify_receipt(file.read(), policy)
     except LedgerError as error:
-        if as_json:
-            print_json(_verdict_of(error))
+        explain(error, as_json)
         raise
     if as_json:
-        print_json(_receipt_document(verified))
+        print_json(receipt_document(verified))
     else:
-        click.echo(_receipt_sentence(verified))
-
-
-def _receipt_document(verified: Receipt) -> dict[str, Any]:
-    return {
-        "verdict": "verified",
-        "origin": verified.checkpoint.origin,
-        "index": verified.entry.index,
-        "size": verified.checkpoint.size,
-        "root": verified.checkpoint.root.hex(),
-        "witnesses": verified.witnesses,
-        "entry": json.loads(verified.entry_bytes),
-    }
-
-
-def _receipt_sentence(verified: Receipt) -> str:
-    entry, checkpoint = verified.entry, verified.checkpoint
-    statement = entry.statement
-    what = f"a {statement.get('type')}"
-    if "amount" in statement:
-        what += f" of {statement['amount']} {statement.get('currency', '')}".rstrip()
-    if "fund" in statement:
-        what += (
-            f" to the fund {statement['fund']}"
-            if statement["type"] == "donation"
-            else (f" from the fund {statement['fund']}")
-        )
-    return (
-        f"VERIFIED: {what}, posted by {entry.platform} and recorded at {entry.recorded_at}, is "
-        f"entry {entry.index} of {checkpoint.origin}, under its signed checkpoint of "
-        f"{checkpoint.size} entries."
-    )
+        click.echo(receipt_sentence(verified))

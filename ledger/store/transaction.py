@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.books import Books, Fund, Movement, Position, Registration, fund_of, movement_of
 from ledger.chain import Linked, Tip
@@ -13,7 +13,24 @@ from ledger.entry import NO_PREV
 from ledger.spans import Span
 from ledger.tlog.merkle import HASH_SIZE, Frontier
 from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile
-from schemas.statements import mentions
+from schemas.check import mentions
+
+
+class NewEntry(NamedTuple):
+    """An entry as it is sealed, with what it was made of."""
+
+    linked: Linked
+    platform: str
+    statement: dict[str, Any]
+    totals: list[dict[str, Any]]
+
+    def terms(self) -> set[tuple[str, str]]:
+        """(kind, id) of everything the filters find this entry by."""
+        terms = mentions(self.statement)
+        terms.update(("fund", total["fund"]) for total in self.totals)
+        terms.add(("type", self.statement["type"]))
+        terms.add(("platform", self.platform))
+        return terms
 
 
 class Transaction:
@@ -45,9 +62,13 @@ class Transaction:
         row = self._row(sql, tile.level, tile.index)
         return bytes(row[0][: tile.width * HASH_SIZE]) if row else b""
 
-    def index_of_ref(self, platform: str, ref: str) -> int | None:
-        row = self._row('SELECT "index" FROM refs WHERE platform = ? AND ref = ?', platform, ref)
-        return row[0] if row else None
+    def indexes_of_refs(self, platform: str, refs: Sequence[str]) -> dict[str, int]:
+        """ref -> index, of those refs that the platform has used before."""
+        # CROSS, or the planner walks all refs of the platform to look them up in the array.
+        sql = (
+            'SELECT ref, "index" FROM json_each(?) CROSS JOIN refs ON platform = ? AND ref = value'
+        )
+        return dict(self._connection.execute(sql, (json.dumps(refs), platform)).fetchall())
 
     def entry_bytes(self, index: int) -> bytes | None:
         """The bytes of a committed entry; None for one that this transaction is yet to write."""
@@ -132,16 +153,17 @@ class Transaction:
 
     # -- writing
 
-    def append(self, tip: Tip, linked: Sequence[tuple[Linked, dict[str, Any], str]]) -> None:
-        """Store sealed entries and move the head to `tip`.
-
-        linked: each with its statement and the platform it was posted by.
-        """
-        entries = [(entry.index, entry.entry_bytes) for entry, _, _ in linked]
+    def append(self, tip: Tip, sealed: Sequence[NewEntry]) -> None:
+        """Store sealed entries and move the head to `tip`."""
+        linked = [entry.linked for entry in sealed]
+        entries = [(entry.index, entry.entry_bytes) for entry in linked]
         self._many("INSERT INTO entries VALUES (?, ?)", entries)
-        refs = [(platform, statement["ref"], entry.index) for entry, statement, platform in linked]
+        # In the order of their keys, so that neighbours find the page still at hand.
+        refs = sorted((e.platform, e.statement["ref"], e.linked.index) for e in sealed)
         self._many("INSERT INTO refs VALUES (?, ?, ?)", refs)
-        self._append_hashes([entry for entry, _, _ in linked])
+        terms = sorted((*term, e.linked.index) for e in sealed for term in e.terms())
+        self._many("INSERT INTO terms VALUES (?, ?, ?)", terms)
+        self._append_hashes(linked)
         packed = b"".join(tip.frontier.hashes)
         self._connection.execute(
             "INSERT OR REPLACE INTO head VALUES (1, ?, ?, ?, ?, ?)",
@@ -164,15 +186,6 @@ class Transaction:
                 for i in range(-(-len(data) // full))
             ]
             self._many("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)", rows)
-
-    def append_terms(
-        self, index: int, statement: dict[str, Any], platform: str, totals: list[dict[str, Any]]
-    ) -> None:
-        """What the filters find this entry by."""
-        terms = mentions(statement) | {("fund", total["fund"]) for total in totals}
-        terms |= {("type", statement["type"]), ("platform", platform)}
-        rows = [(kind, item_id, index) for kind, item_id in terms]
-        self._many("INSERT INTO terms VALUES (?, ?, ?)", rows)
 
     def save_books(self, books: Books) -> None:
         """Store everything `books`, which lie on this transaction, have changed."""
