@@ -187,6 +187,8 @@ def _walk(value: Any, depth: int) -> None:
             raise _Bad(f"{value} is outside 0..{INTEGER_MAX}")
     elif isinstance(value, _Unfit):
         raise _Bad(value.detail)
+    elif isinstance(value, float):  # from msgspec, which does not know what is unfit
+        raise _Bad(_not_whole(repr(value)).detail)
     elif value is None:
         raise _Bad("null is not allowed; leave the field out")
     elif depth > NESTING_MAX:

@@ -49,10 +49,14 @@ class Memory:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self._directory, delete=False) as file:
-                file.write(f"{key}\n".encode() + note)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(file.name).replace(path)
+                try:
+                    file.write(f"{key}\n".encode() + note)
+                    file.flush()
+                    os.fsync(file.fileno())
+                    Path(file.name).replace(path)
+                except OSError:
+                    Path(file.name).unlink(missing_ok=True)
+                    raise
         except OSError as error:
             raise SetupError(f"the checkpoint cannot be remembered in {path}: {error}") from error
 

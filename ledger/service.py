@@ -214,6 +214,6 @@ def _secret(path: Path) -> bytes:
         secret = bytes.fromhex(text)
     except ValueError as error:
         raise SetupError(f"{path} does not hold a secret in hex: {error}") from error
-    if len(secret) != _SECRET_BYTES:
-        raise SetupError(f"{path} holds {len(secret)} bytes; expected {_SECRET_BYTES}")
+    if len(secret) != _SECRET_BYTES or secret.hex() != text:  # fromhex passes over spaces
+        raise SetupError(f"{path} does not hold {_SECRET_BYTES} bytes in lower-case hex alone")
     return secret

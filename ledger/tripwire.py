@@ -79,7 +79,7 @@ def _look(text: str, is_code: bool) -> str | None:
         return "an e-mail address"
     if is_code:
         return _number(text)
-    text = _UUID.sub(" ", text)  # any of its digits in a row are chance
+    text = _UUID.sub("|", text)  # digits of it that look like a number are chance
     if _PHONE.search(text) or _PLUS_PHONE.search(text):
         return "a telephone number"
     for match in _DIGIT_RUN.finditer(text):

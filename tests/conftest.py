@@ -1,4 +1,4 @@
-"""Fixtures: a fresh ledger, the application on it, and a real server."""
+"""Fixtures: a fresh ledger, the application on it, a real server, and a ledger to read."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from flask import Flask
 from ledger.app import create_app
 from ledger.config import Config
 from ledger.service import Ledger
+from tests.shelf import Shelf, fill
 from tests.support import ORIGIN, PLATFORM, Api, Server, running_server
 
 
@@ -43,3 +44,13 @@ def server(ledger: Ledger) -> Iterator[Server]:
     """A gunicorn of two workers with eight threads each, on `ledger`."""
     with running_server(ledger.store.paths.database) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
+    """A client of a ledger of 600 entries, to be read and never written to."""
+    database = tmp_path_factory.mktemp("shelf") / "amanah.db"
+    fill(database)
+    app = create_app(Config.from_environment({"AMANAH_DATABASE": str(database)}))
+    yield Shelf(app)
+    app.extensions["amanah"].close()

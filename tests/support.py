@@ -52,7 +52,12 @@ def programme(programme_id: str, lead: str = PLATFORM, **more: Any) -> Statement
 
 def fund(fund_id: str, **more: Any) -> Statement:
     """An open fund in rupiah without a cap, which the platform itself owns."""
-    statement = {"type": "fund", "ref": f"fund.{fund_id}", "id": fund_id, "title": fund_id}
+    statement: Statement = {
+        "type": "fund",
+        "ref": f"fund.{fund_id}",
+        "id": fund_id,
+        "title": fund_id,
+    }
     statement |= {"owner": PLATFORM, "platforms": [PLATFORM], "currency": "IDR"}
     return statement | {"policy": {}, "status": "open"} | more
 
@@ -130,6 +135,25 @@ class Api:
         return response
 
 
+def problem(response: TestResponse, status: int, code: str) -> Any:
+    """The problem document that `response` must be (RFC 9457)."""
+    assert response.status_code == status, response.get_data(as_text=True)
+    assert response.content_type == "application/problem+json"
+    document = response.get_json()
+    assert {"type", "title", "status", "code", "detail", "request_id"} <= document.keys()
+    assert document["type"] == f"/problems/{code}"
+    assert (document["status"], document["code"]) == (status, code)
+    assert document["detail"]
+    assert document["request_id"] == response.headers["X-Request-Id"]
+    assert response.headers["Cache-Control"] == "no-store"
+    return document
+
+
+def pointers(document: Any) -> list[str]:
+    assert all(error["detail"] for error in document["errors"])
+    return [error["pointer"] for error in document["errors"]]
+
+
 # -- a real server
 
 
@@ -200,10 +224,8 @@ def _wait_for(server: Server, path: str) -> None:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=20)
-    except subprocess.TimeoutExpired:
-        pass
     with suppress(ProcessLookupError):  # workers of a master that was killed, if any are left
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=20)
