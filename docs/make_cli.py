@@ -17,9 +17,10 @@ TARGET = Path(__file__).resolve().with_name("cli.md")
 HEAD = """\
 # The command line
 
-Made by `python docs/make_cli.py` from the commands themselves; changes made here are lost. Results go
-to stdout, everything else to stderr. What the exit codes mean: [format.md](format.md#exit-codes). The
-settings (`AMANAH_DATABASE` and others): [operate.md](operate.md#settings).
+Made by `python docs/make_cli.py` from the commands themselves; changes made here are lost.
+Results go to stdout, everything else to stderr. What the exit codes mean:
+[format.md](format.md#exit-codes). The settings (`AMANAH_DATABASE` and others):
+[operate.md](operate.md#settings).
 """
 
 

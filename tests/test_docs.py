@@ -258,7 +258,7 @@ class Step(NamedTuple):
 def tour() -> Iterator[Step]:
     commands, code_wanted = "", 0
     for match in FENCE.finditer(README):
-        language, *marks = match["info"].split()
+        language, *marks = match["info"].split() or [""]
         if "tour" not in marks:
             continue
         if language == "text":
