@@ -220,14 +220,17 @@ class Log:
         connection.close()
 
 
-def new_log(origin: str, seed: bytes = b"\x07" * 32) -> Log:
+def new_log(origin: str) -> Log:
     """A log that holds its genesis alone, made without a store."""
-    signer = SigningKey.of(origin, seed)
-    statement: Document = {"type": "genesis", "ref": "genesis", "format": FORMAT, "origin": origin}
-    statement |= {"operator": "Tests", "vkeys": [str(signer.verifier)]}
-    currencies = {"IDR": 2, "JPY": 0, "KWD": 3}
-    log = Log([], signer)
-    return log.append(SYSTEM_PLATFORM, statement | {"currencies": currencies}).publish()
+    signer = SigningKey.of(origin, b"\x07" * 32)
+    return Log([], signer).append(SYSTEM_PLATFORM, genesis(signer.verifier)).publish()
+
+
+def genesis(vkey: VerifierKey) -> Document:
+    """The statement a log of this key begins with."""
+    statement: Document = {"type": "genesis", "ref": "genesis", "format": FORMAT}
+    statement |= {"origin": vkey.name, "operator": "Tests", "vkeys": [str(vkey)]}
+    return statement | {"currencies": {"IDR": 2, "JPY": 0, "KWD": 3}}
 
 
 def flipped(data: bytes, bit: int) -> bytes:

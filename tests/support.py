@@ -195,6 +195,8 @@ def running_server(
         closing(socket.create_server(("127.0.0.1", 0), backlog=128)) as listener,
         log.open("wb") as output,
     ):
+        # As gunicorn sets it on sockets it makes itself; else each answer takes 40 ms more.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         port = listener.getsockname()[1]
         process = subprocess.Popen(
             [*command, "--bind", f"fd://{listener.fileno()}"],

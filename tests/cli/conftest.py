@@ -12,13 +12,7 @@ import pytest
 from ledger import client
 from ledger.service import Ledger
 from tests.command_line import Amanah, Site, lines
-from tests.support import (
-    ORIGIN,
-    PLATFORM,
-    donation,
-    fund,
-    running_server,
-)
+from tests.support import ORIGIN, PLATFORM, donation, fund, running_server
 
 
 @pytest.fixture

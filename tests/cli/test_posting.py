@@ -10,14 +10,7 @@ import pytest
 from ledger.entry import entry_hash
 from ledger.service import Ledger
 from tests.command_line import Amanah, Site, lines, size_of, statements_of
-from tests.support import (
-    HERE,
-    ORIGIN,
-    PLATFORM,
-    donation,
-    party,
-    programme,
-)
+from tests.support import HERE, ORIGIN, PLATFORM, donation, party, programme
 
 NASTY = HERE / "data" / "360giving-nasty.json"
 HEX = set("0123456789abcdef")

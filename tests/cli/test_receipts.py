@@ -12,11 +12,7 @@ from ledger.tlog.note import SigningKey
 from ledger.tlog.proof import TlogProof, parse_proof
 from tests.command_line import Site
 from tests.simulator import Log, Witness
-from tests.support import (
-    ORIGIN,
-    PLATFORM,
-    donation,
-)
+from tests.support import ORIGIN, PLATFORM, donation
 
 
 def test_a_receipt_is_the_same_from_a_file_and_from_a_url(site: Site, tmp_path: Path) -> None:

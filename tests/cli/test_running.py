@@ -22,13 +22,7 @@ from ledger.config import Config
 from ledger.store.files import Paths
 from ledger.tlog.note import SigningKey, VerifierKey
 from tests.command_line import Amanah, lines, size_of, statements_of
-from tests.support import (
-    HERE,
-    ORIGIN,
-    PLATFORM,
-    Statement,
-    donation,
-)
+from tests.support import HERE, ORIGIN, PLATFORM, Statement, donation
 
 NASTY = HERE / "data" / "360giving-nasty.json"
 

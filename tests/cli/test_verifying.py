@@ -18,11 +18,7 @@ import pytest
 from ledger.tlog.note import SigningKey
 from tests.command_line import SCRIPT, Amanah, Site, lines
 from tests.simulator import Witness
-from tests.support import (
-    HERE,
-    ORIGIN,
-    donation,
-)
+from tests.support import HERE, ORIGIN, donation
 
 NASTY = HERE / "data" / "360giving-nasty.json"
 
