@@ -24,6 +24,7 @@ class Tip:
 
     def __init__(self, frontier: Frontier, prev: str = NO_PREV, recorded_at: str = "") -> None:
         self.frontier, self.prev, self.recorded_at = frontier, prev, recorded_at
+        self._root: bytes | None = None
 
     @property
     def size(self) -> int:
@@ -31,15 +32,14 @@ class Tip:
 
     @property
     def root(self) -> bytes:
-        return self.frontier.root()
-
-    def copy(self) -> Tip:
-        return Tip(self.frontier.copy(), self.prev, self.recorded_at)
+        if self._root is None:
+            self._root = self.frontier.root()
+        return self._root
 
     def extend(self, entry_bytes: bytes, recorded_at: str) -> list[bytes]:
         """Move past `entry_bytes`; the hashes of the subtrees it completed, by height."""
         leaf = entry_hash(entry_bytes)
-        self.prev, self.recorded_at = leaf.hex(), recorded_at
+        self.prev, self.recorded_at, self._root = leaf.hex(), recorded_at, None
         return self.frontier.append(leaf)
 
 

@@ -29,12 +29,13 @@ from ledger.errors import (
 from ledger.post import Post, Submission
 from ledger.store.files import HighWater
 from ledger.store.sqlite import SqliteStore
-from ledger.store.transaction import NewEntry, Transaction
+from ledger.store.transaction import Head, NewEntry, Transaction
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import root_at
 from ledger.tlog.note import SigningKey, sign_note
 from ledger.tlog.tile import TileHashes
 
+INDEX_EVERY = 1_024  # entries
 CLOCK_BEHIND_MAX_S = 5.0
 CLOCK_JUMP_MAX_S = 60.0
 # Counts while the machine sleeps, so waking up is no jump. Not everywhere there.
@@ -132,13 +133,13 @@ class Sequencer:
     def check(self) -> None:
         """Raise what would keep the next submission from being sealed."""
         with self._store.writing() as tx:
-            tip = tx.tip()
+            tip = tx.head().tip
             self._now(tip)
             self._check_high_water(tx, tip)
 
     def _commit(self, waiting: list[_Waiting]) -> None:
         with self._store.writing() as tx:
-            tip = tx.tip()
+            tip, note, indexed = tx.head()
             recorded_at = self._now(tip)
             self._check_high_water(tx, tip)
             group = _Group(tx, tip)
@@ -147,7 +148,8 @@ class Sequencer:
                     self._admit(group, one, recorded_at)
                 except Refusal as refusal:
                     one.error = refusal
-            note = self._seal(group) if group.sealed else tx.checkpoint()
+            if group.sealed:
+                note = self._seal(group, indexed)
             tx.commit()
             # From here on it is on disk. Still under the lock, or a later mark of another
             # process could be overwritten with this one.
@@ -156,14 +158,16 @@ class Sequencer:
             if one.sealed is not None:
                 one.sealed = one.sealed._replace(checkpoint=note)
 
-    def _seal(self, group: _Group) -> bytes:
+    def _seal(self, group: _Group, indexed: int) -> bytes:
         """Write everything the group seals; the signed checkpoint that covers it."""
-        tx, tip = group.tx, group.tip
-        tx.append(tip, group.sealed)
-        tx.save_books(group.books)
+        tip = group.tip
         checkpoint = Checkpoint(self._signer.name, tip.size, tip.root)
         note = sign_note(checkpoint.text(), self._signer)
-        tx.add_checkpoint(tip.size, note)
+        group.tx.append(Head(tip, note, indexed), group.sealed)
+        group.tx.save_books(group.books)
+        # Terms are only for filters, so they follow in bulk; readers look at the rest one by one.
+        if tip.size - indexed >= INDEX_EVERY:
+            group.tx.index_terms()
         return note
 
     # -- admission
@@ -224,7 +228,7 @@ class Sequencer:
         if isinstance(place, SealedEntry):
             return place
         linked = link(group.tip, platform, post.canonical, recorded_at, place)
-        group.sealed.append(NewEntry(linked, platform, post.statement, place))
+        group.sealed.append(NewEntry(linked, platform, post.statement))
         group.refs[platform, post.statement["ref"]] = linked
         return SealedEntry(linked.index, linked.leaf_hash, replayed=False)
 
@@ -272,8 +276,8 @@ class Sequencer:
 
 
 def _format_time(wall: float) -> str:
-    moment = datetime.fromtimestamp(wall, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    text = datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")
+    return f"{text[:-6]}Z"  # written as +00:00 otherwise
 
 
 def _check_once(ref: str, seen: set[str]) -> None:

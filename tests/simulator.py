@@ -205,17 +205,16 @@ class Log:
     def write_to(self, database: Path) -> None:
         """Put this log in the place of the one in a ledger's database, head and all."""
         with sqlite3.connect(database) as connection:
-            for table in ("entries", "tiles", "checkpoints"):
+            for table in ("entries", "tiles"):
                 connection.execute(f"DELETE FROM {table}")
-            connection.executemany("INSERT INTO entries VALUES (?, ?)", enumerate(self.entries))
+            entries = [(i, data, entry_hash(data)) for i, data in enumerate(self.entries)]
+            connection.executemany("INSERT INTO entries VALUES (?, ?, ?)", entries)
             tiles = [(tile.level, tile.index, self.tile(tile)) for tile in tiles_of(self.size)]
             connection.executemany("INSERT INTO tiles VALUES (?, ?, ?)", tiles)
-            checkpoint = (self.size, self.checkpoint())
-            connection.execute("INSERT INTO checkpoints VALUES (?, ?)", checkpoint)
             frontier = self.tree.frontier
             connection.execute(
-                "UPDATE head SET size = ?, root = ?, frontier = ?",
-                (self.size, frontier.root(), b"".join(frontier.hashes)),
+                "UPDATE head SET size = ?, root = ?, frontier = ?, checkpoint = ?",
+                (self.size, frontier.root(), b"".join(frontier.hashes), self.checkpoint()),
             )
         connection.close()
 

@@ -217,7 +217,7 @@ def test_a_ledger_that_cannot_seal_says_503_and_why(
 
 def test_damage_in_our_own_bytes_is_our_error_and_not_the_clients(client: Api) -> None:
     with sqlite3.connect(client.ledger.store.paths.database) as connection:
-        connection.execute("UPDATE checkpoints SET note = x'00'")
+        connection.execute("UPDATE head SET checkpoint = x'00'")
     log = io.StringIO()
     response = client.http.get("/v1/entries/0/receipt", errors_stream=log)
     document = problem(response, 500, "internal")

@@ -1,9 +1,11 @@
 """The tables of a ledger's database, as numbered migrations that are never edited.
 
-`entries`, `tiles` and `checkpoints` are the log; `head` is its tip. Everything else follows
-from the log and could be rebuilt: `refs`, `terms` (what the filters look up), the current
-`parties`, `programmes` and `funds`, and what the books remember of refunds and returns.
-`keys` alone is not of the log. Money is in minor units.
+`entries` and `tiles` are the log. Of level 0 only full tiles stand there: until a tile is full
+its hashes stand beside the entries, so that no commit writes a growing tile again. `head` is
+the log's tip and the checkpoint that covers it. The rest follows from the log and could be
+rebuilt: `refs`, `terms` (what the filters look up, of the entries below `indexed`), the current
+`parties`, `programmes` and `funds`, and what the books remember of refunds and returns. `keys`
+alone is not of the log. Money is in minor units.
 """
 
 from __future__ import annotations
@@ -13,15 +15,17 @@ from sqlite_utils import Database, Migrations
 migrations = Migrations("amanah")
 
 _TABLES = """
-CREATE TABLE entries ("index" INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+CREATE TABLE entries (
+  "index" INTEGER PRIMARY KEY, bytes BLOB NOT NULL, leaf_hash BLOB NOT NULL
+) STRICT;
 CREATE TABLE tiles (
   level INTEGER NOT NULL, "index" INTEGER NOT NULL, hashes BLOB NOT NULL,
   PRIMARY KEY (level, "index")
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note BLOB NOT NULL) STRICT;
 CREATE TABLE head (
   one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, root BLOB NOT NULL,
-  prev TEXT NOT NULL, recorded_at TEXT NOT NULL, frontier BLOB NOT NULL
+  prev TEXT NOT NULL, recorded_at TEXT NOT NULL, frontier BLOB NOT NULL,
+  checkpoint BLOB NOT NULL, indexed INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE refs (
   platform TEXT NOT NULL, ref TEXT NOT NULL, "index" INTEGER NOT NULL,

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,10 +25,11 @@ from ledger.chain import Tip
 from ledger.errors import NotFound, SetupError, Unavailable
 from ledger.store.files import HighWater, Paths, refuse_network_filesystem
 from ledger.store.migrations import migrations
-from ledger.store.transaction import Transaction
+from ledger.store.transaction import LEAF_HASHES, Recall, Transaction, terms_of
 from ledger.tlog.merkle import HASH_SIZE
-from ledger.tlog.tile import TILE_WIDTH, Tile, TileHashes, encode_bundle, tile_width
+from ledger.tlog.tile import TILE_WIDTH, Tile, TileCache, TileHashes, encode_bundle, tile_width
 
+TAIL_TERMS_CACHED = 4_096  # of entries that the terms table does not reach yet
 BUSY_TIMEOUT_S = 10.0  # for tools that write past our file lock
 
 
@@ -62,7 +64,11 @@ class SqliteStore:
         self._readers = threading.local()
         self._all_readers: list[sqlite3.Connection] = []
         self._write_mutex = threading.Lock()
+        self._lock_file = os.open(self.paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
         self._writer: sqlite3.Connection | None = None
+        self._recall = Recall()
+        self._tiles = TileCache()
+        self._terms = lru_cache(maxsize=TAIL_TERMS_CACHED)(self._terms_at)
         if not self._is_current():
             with self._locked():
                 migrations.apply(Database(self._open_writer(), execute_plugins=False))
@@ -86,6 +92,7 @@ class SqliteStore:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
+        os.close(self._lock_file)
 
     # -- writing
 
@@ -101,7 +108,7 @@ class SqliteStore:
             try:
                 # IMMEDIATE: a deferred BEGIN that reads and then writes fails instead of waiting.
                 connection.execute("BEGIN IMMEDIATE")
-                yield Transaction(connection)
+                yield Transaction(connection, self._recall)
             except sqlite3.Error as error:
                 self._drop_writer()
                 raise Unavailable(
@@ -121,12 +128,11 @@ class SqliteStore:
         database (sqlite.org/wal.html, "the WAL-reset bug"): only the holder ever does.
         """
         with self._write_mutex:
-            fd = os.open(self.paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX)
                 yield
             finally:
-                os.close(fd)
+                fcntl.flock(self._lock_file, fcntl.LOCK_UN)
 
     def _open_writer(self) -> sqlite3.Connection:
         if self._writer is None:
@@ -185,7 +191,7 @@ class SqliteStore:
 
     def tip(self) -> Tip:
         """The committed tip. A writer asks its transaction instead, under the lock."""
-        return Transaction(self._reader()).tip()
+        return Transaction(self._reader(), self._recall).head().tip
 
     def entry_bytes(self, index: int) -> bytes:
         """The exact bytes of an entry. Raises NotFound."""
@@ -203,22 +209,54 @@ class SqliteStore:
         self, terms: Sequence[tuple[str, str]], after: int | None, limit: int, newest_first: bool
     ) -> list[tuple[int, bytes]]:
         """(index, bytes) of entries to which all `terms` apply, `after` an exclusive index."""
-        tables = ["terms AS t0"] if terms else ["entries"]
-        tables += [f"terms AS t{i}" for i in range(1, len(terms))]
-        key = 't0."index"' if terms else 'entries."index"'
+        if not terms:
+            return self._slice(after, limit, newest_first)
+        # One read transaction, so that what is indexed and what is not are of one moment.
+        reader = self._reader()
+        with self._reading(reader):
+            indexed, size = reader.execute("SELECT indexed, size FROM head").fetchone()
+            tail = [i for i in range(indexed, size) if self._terms(i).issuperset(terms)]
+            old = self._indexed_matches(terms, after, limit, newest_first)
+        fresh = [i for i in tail if after is None or (i < after if newest_first else i > after)]
+        indexes = [*reversed(fresh), *old] if newest_first else [*old, *fresh]
+        return [(index, self.entry_bytes(index)) for index in indexes[:limit]]
+
+    def _slice(self, after: int | None, limit: int, newest_first: bool) -> list[tuple[int, bytes]]:
+        """`find` without terms: the entries themselves, in order."""
+        if newest_first:
+            end = self.size() if after is None else min(after, self.size())
+            start = max(end - limit, 0)
+        else:
+            start = 0 if after is None else after + 1
+            end = start + limit
+        found = list(enumerate(self.entries(start, end), start))
+        return found[::-1] if newest_first else found
+
+    def _indexed_matches(
+        self, terms: Sequence[tuple[str, str]], after: int | None, limit: int, newest_first: bool
+    ) -> list[int]:
+        tables = ", ".join(f"terms AS t{i}" for i in range(len(terms)))
         conditions = [f"t{i}.kind = ? AND t{i}.id = ?" for i in range(len(terms))]
         conditions += [f't{i}."index" = t0."index"' for i in range(1, len(terms))]
-        if terms:
-            tables.append("entries")
-            conditions.append('entries."index" = t0."index"')
         parameters: list[Any] = [part for term in terms for part in term]
         if after is not None:
-            conditions.append(f"{key} {'<' if newest_first else '>'} ?")
+            conditions.append(f't0."index" {"<" if newest_first else ">"} ?')
             parameters.append(after)
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         order = "DESC" if newest_first else "ASC"
-        sql = f"SELECT {key}, bytes FROM {', '.join(tables)} {where} ORDER BY {key} {order} LIMIT ?"  # noqa: S608 - only fixed words and placeholders
-        return [(row[0], row[1]) for row in self._rows(sql, *parameters, limit)]
+        where = " AND ".join(conditions)
+        sql = f'SELECT t0."index" FROM {tables} WHERE {where} ORDER BY 1 {order} LIMIT ?'  # noqa: S608 - only fixed words and placeholders
+        return [row[0] for row in self._rows(sql, *parameters, limit)]
+
+    def _terms_at(self, index: int) -> frozenset[tuple[str, str]]:
+        return frozenset(terms_of(self.entry_bytes(index)))
+
+    @contextmanager
+    def _reading(self, reader: sqlite3.Connection) -> Iterator[None]:
+        reader.execute("BEGIN")
+        try:
+            yield
+        finally:
+            reader.execute("COMMIT")
 
     def index_of_ref(self, platform: str, ref: str) -> int | None:
         row = self._row('SELECT "index" FROM refs WHERE platform = ? AND ref = ?', platform, ref)
@@ -228,9 +266,18 @@ class SqliteStore:
         """The tile's hashes in the width asked for. Raises NotFound beyond what is committed."""
         sql = 'SELECT hashes FROM tiles WHERE level = ? AND "index" = ?'
         row = self._row(sql, tile.level, tile.index)
-        if row is None or len(row[0]) < tile.width * HASH_SIZE:
+        if row is not None:
+            hashes = row[0]
+        else:
+            hashes = self._newest_hashes(tile) if tile.level == 0 else b""
+        if len(hashes) < tile.width * HASH_SIZE:
             raise NotFound(f"{tile.path()} does not exist at size {self.size()}")
-        return bytes(row[0][: tile.width * HASH_SIZE])
+        return bytes(hashes[: tile.width * HASH_SIZE])
+
+    def _newest_hashes(self, tile: Tile) -> bytes:
+        """Leaf hashes of the tile that is not full yet."""
+        start = tile.index * TILE_WIDTH
+        return b"".join(row[0] for row in self._rows(LEAF_HASHES, start, start + tile.width))
 
     def bundle(self, index: int, width: int) -> bytes:
         """The entry bundle in the width asked for. Raises NotFound beyond what is committed."""
@@ -242,12 +289,12 @@ class SqliteStore:
 
     def nodes(self, size: int) -> TileHashes:
         """The nodes of the tree of the first `size` entries."""
-        return TileHashes(self.tile, size)
+        return TileHashes(self.tile, size, self._tiles)
 
     def checkpoint(self) -> bytes:
         """The newest signed checkpoint. Raises NotFound on an empty ledger."""
-        row = self._row("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
-        if row is None:
+        row = self._row("SELECT checkpoint FROM head")
+        if row is None or not row[0]:
             raise NotFound("nothing has been sealed yet, so there is no checkpoint")
         return bytes(row[0])
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import msgspec
 
 from ledger.books import Books, Fund, Movement, Position, Registration, fund_of, movement_of
 from ledger.chain import Linked, Tip
@@ -15,22 +17,50 @@ from ledger.tlog.merkle import HASH_SIZE, Frontier
 from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile
 from schemas.check import mentions
 
+FUNDS_RECALLED = 10_000
+LEAF_HASHES = 'SELECT leaf_hash FROM entries WHERE "index" >= ? AND "index" < ? ORDER BY "index"'
+
 
 class NewEntry(NamedTuple):
-    """An entry as it is sealed, with what it was made of."""
+    """An entry as it is sealed, with the statement it holds and who posted it."""
 
     linked: Linked
     platform: str
     statement: dict[str, Any]
-    totals: list[dict[str, Any]]
 
-    def terms(self) -> set[tuple[str, str]]:
-        """(kind, id) of everything the filters find this entry by."""
-        terms = mentions(self.statement)
-        terms.update(("fund", total["fund"]) for total in self.totals)
-        terms.add(("type", self.statement["type"]))
-        terms.add(("platform", self.platform))
-        return terms
+
+class Head(NamedTuple):
+    """Where the log ends. checkpoint: the signed note that covers it, empty before the first.
+    indexed: entries below it are found by their terms."""
+
+    tip: Tip
+    checkpoint: bytes
+    indexed: int
+
+
+def terms_of(entry_bytes: bytes) -> set[tuple[str, str]]:
+    """(kind, id) of everything the filters find an entry by."""
+    entry = msgspec.json.decode(entry_bytes)
+    statement = entry["statement"]
+    terms = mentions(statement)
+    terms.update(("fund", total["fund"]) for total in entry.get("totals", ()))
+    terms.add(("type", statement["type"]))
+    terms.add(("platform", entry["platform"]))
+    return terms
+
+
+class Recall:
+    """What transactions on one ledger may keep, since it never changes: the currency table,
+    and what a fund statement at an index says."""
+
+    def __init__(self) -> None:
+        self.currencies: Mapping[str, int] = {}
+        self.funds: dict[int, Fund] = {}
+
+    def keep_fund(self, fund: Fund) -> None:
+        if len(self.funds) >= FUNDS_RECALLED:
+            self.funds.clear()
+        self.funds[fund.index] = fund
 
 
 class Transaction:
@@ -39,28 +69,41 @@ class Transaction:
     What it looks up it keeps, since nobody else can change it before the lock is let go.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, recall: Recall) -> None:
         self._connection = connection
+        self._recall = recall
         self._seen: dict[tuple[str, str], Any] = {}
-        self._currencies: dict[str, int] | None = None
 
     def _row(self, sql: str, *parameters: Any) -> Any:
         return self._connection.execute(sql, parameters).fetchone()
 
     # -- the log
 
-    def tip(self) -> Tip:
-        row = self._row("SELECT size, prev, recorded_at, frontier FROM head")
+    def head(self) -> Head:
+        """The tip, the checkpoint that covers it, and how far the terms reach."""
+        row = self._row("SELECT size, prev, recorded_at, frontier, checkpoint, indexed FROM head")
         if row is None:
-            return Tip(Frontier(), NO_PREV, "")
-        size, prev, recorded_at, packed = row
+            return Head(Tip(Frontier(), NO_PREV, ""), b"", 0)
+        size, prev, recorded_at, packed, checkpoint, indexed = row
         hashes = [packed[i : i + HASH_SIZE] for i in range(0, len(packed), HASH_SIZE)]
-        return Tip(Frontier(size, hashes), prev, recorded_at)
+        return Head(Tip(Frontier(size, hashes), prev, recorded_at), checkpoint, indexed)
 
     def tile(self, tile: Tile) -> bytes:
+        """The tile's hashes, as many as are committed of the width asked for."""
         sql = 'SELECT hashes FROM tiles WHERE level = ? AND "index" = ?'
         row = self._row(sql, tile.level, tile.index)
-        return bytes(row[0][: tile.width * HASH_SIZE]) if row else b""
+        if row is not None:
+            return bytes(row[0][: tile.width * HASH_SIZE])
+        start = tile.index * TILE_WIDTH
+        return self._leaf_hashes(start, start + tile.width) if tile.level == 0 else b""
+
+    def _leaf_hashes(self, start: int, end: int) -> bytes:
+        return b"".join(row[0] for row in self._connection.execute(LEAF_HASHES, (start, end)))
+
+    def entries(self, start: int, end: int) -> list[bytes]:
+        """The bytes of the committed entries [start, end)."""
+        sql = 'SELECT bytes FROM entries WHERE "index" >= ? AND "index" < ? ORDER BY "index"'
+        return [row[0] for row in self._connection.execute(sql, (start, end))]
 
     def indexes_of_refs(self, platform: str, refs: Sequence[str]) -> dict[str, int]:
         """ref -> index, of those refs that the platform has used before."""
@@ -77,17 +120,16 @@ class Transaction:
 
     def _entry(self, index: int) -> Any:
         data = self.entry_bytes(index)
-        return json.loads(data) if data else None
+        return msgspec.json.decode(data) if data else None
 
     # -- books.State
 
     @property
-    def currencies(self) -> dict[str, int]:
+    def currencies(self) -> Mapping[str, int]:
         """This ledger's currency table: ISO code -> exponent; empty before the genesis."""
-        if self._currencies is None:
-            has_genesis = self._row("SELECT 1 FROM head") is not None
-            self._currencies = self._entry(0)["statement"]["currencies"] if has_genesis else {}
-        return self._currencies
+        if not self._recall.currencies and (genesis := self._entry(0)) is not None:
+            self._recall.currencies = genesis["statement"]["currencies"]
+        return self._recall.currencies
 
     def party(self, party_id: str) -> Registration | None:
         return self._registration("parties", party_id)
@@ -123,8 +165,11 @@ class Transaction:
 
     def _read_fund(self, row: Any) -> tuple[Fund, Position]:
         index, platform, n, last, cursor, counters = row
-        fund = fund_of(index, platform, self._entry(index)["statement"])
-        return fund, Position(n, last, cursor, json.loads(counters))
+        fund = self._recall.funds.get(index)
+        if fund is None:
+            fund = fund_of(index, platform, self._entry(index)["statement"])
+            self._recall.keep_fund(fund)
+        return fund, Position(n, last, cursor, msgspec.json.decode(counters))
 
     def movement(self, index: int) -> Movement | None:
         entry = self._entry(index)
@@ -153,39 +198,60 @@ class Transaction:
 
     # -- writing
 
-    def append(self, tip: Tip, sealed: Sequence[NewEntry]) -> None:
-        """Store sealed entries and move the head to `tip`."""
+    def append(self, head: Head, sealed: Sequence[NewEntry]) -> None:
+        """Store sealed entries and move the head."""
         linked = [entry.linked for entry in sealed]
-        entries = [(entry.index, entry.entry_bytes) for entry in linked]
-        self._many("INSERT INTO entries VALUES (?, ?)", entries)
+        entries = [(entry.index, entry.entry_bytes, entry.leaf_hash) for entry in linked]
+        self._many("INSERT INTO entries VALUES (?, ?, ?)", entries)
         # In the order of their keys, so that neighbours find the page still at hand.
         refs = sorted((e.platform, e.statement["ref"], e.linked.index) for e in sealed)
         self._many("INSERT INTO refs VALUES (?, ?, ?)", refs)
-        terms = sorted((*term, e.linked.index) for e in sealed for term in e.terms())
-        self._many("INSERT INTO terms VALUES (?, ?, ?)", terms)
-        self._append_hashes(linked)
+        self._append_tiles(linked)
+        tip = head.tip
         packed = b"".join(tip.frontier.hashes)
         self._connection.execute(
-            "INSERT OR REPLACE INTO head VALUES (1, ?, ?, ?, ?, ?)",
-            (tip.size, tip.root, tip.prev, tip.recorded_at, packed),
+            "INSERT OR REPLACE INTO head VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+            (tip.size, tip.root, tip.prev, tip.recorded_at, packed, head.checkpoint, head.indexed),
         )
 
-    def _append_hashes(self, linked: Sequence[Linked]) -> None:
-        """Add each completed subtree of height 0, 8, 16, ... to the last tile of its level."""
-        levels = -(-max(len(entry.completed) for entry in linked) // TILE_HEIGHT)
-        for level in range(levels):
-            height = level * TILE_HEIGHT
-            hashes = [e.completed[height] for e in linked if len(e.completed) > height]
-            first = linked[0].index >> height  # how many this level had before
-            tile_index, width = divmod(first, TILE_WIDTH)
-            data = self.tile(Tile(level, tile_index, width)) if width else b""
-            data += b"".join(hashes)
-            full = TILE_WIDTH * HASH_SIZE
-            rows = [
-                (level, tile_index + i, data[i * full : (i + 1) * full])
-                for i in range(-(-len(data) // full))
-            ]
-            self._many("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)", rows)
+    def _append_tiles(self, linked: Sequence[Linked]) -> None:
+        first, end = linked[0].index, linked[-1].index + 1
+        leaves = [entry.leaf_hash for entry in linked]
+        rows = []
+        for index in range(first // TILE_WIDTH, end // TILE_WIDTH):
+            start = index * TILE_WIDTH
+            hashes = self._leaf_hashes(start, first) if start < first else b""
+            ours = leaves[max(start - first, 0) : start + TILE_WIDTH - first]
+            rows.append((0, index, hashes + b"".join(ours)))
+        self._many("INSERT INTO tiles VALUES (?, ?, ?)", rows)
+        for level in range(1, -(-max(len(e.completed) for e in linked) // TILE_HEIGHT)):
+            self._extend_level(level, first, linked)
+
+    def _extend_level(self, level: int, first: int, linked: Sequence[Linked]) -> None:
+        """Add each completed subtree of height 8 x `level` to the last tile of its level."""
+        height = level * TILE_HEIGHT
+        hashes = [e.completed[height] for e in linked if len(e.completed) > height]
+        tile_index, width = divmod(first >> height, TILE_WIDTH)
+        data = self.tile(Tile(level, tile_index, width)) if width else b""
+        data += b"".join(hashes)
+        full = TILE_WIDTH * HASH_SIZE
+        rows = [
+            (level, tile_index + i, data[i * full : (i + 1) * full])
+            for i in range(-(-len(data) // full))
+        ]
+        self._many("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)", rows)
+
+    def index_terms(self) -> None:
+        """Store the terms of the entries that have none yet: in bulk, in the order of keys."""
+        head = self.head()
+        start, size = head.indexed, head.tip.size
+        terms = [
+            (*term, index)
+            for index, data in enumerate(self.entries(start, size), start)
+            for term in terms_of(data)
+        ]
+        self._many("INSERT INTO terms VALUES (?, ?, ?)", sorted(terms))
+        self._connection.execute("UPDATE head SET indexed = ?", (size,))
 
     def save_books(self, books: Books) -> None:
         """Store everything `books`, which lie on this transaction, have changed."""
@@ -210,17 +276,9 @@ class Transaction:
         row = (fund_id, fund.platform, fund.index, position.n, position.last, position.cursor)
         return (*row, counters)
 
-    def checkpoint(self) -> bytes:
-        """The newest signed checkpoint; empty before the first."""
-        row = self._row("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
-        return bytes(row[0]) if row else b""
-
     def commit(self) -> None:
         """Put everything on disk. Without this, the end of the transaction undoes it."""
         self._connection.execute("COMMIT")
-
-    def add_checkpoint(self, size: int, note: bytes) -> None:
-        self._connection.execute("INSERT INTO checkpoints VALUES (?, ?)", (size, note))
 
     def add_key(
         self, key_id: str, platform: str, scopes: Sequence[str], key_hash: bytes, created_at: str

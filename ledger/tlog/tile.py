@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -20,8 +19,7 @@ from ledger.tlog.spelling import shown
 TILE_HEIGHT = 8
 TILE_WIDTH = 1 << TILE_HEIGHT
 ENTRY_BYTES_MAX = 2**16 - 1
-# 16 kB each: about the tiles that a few proofs into a large tree share.
-TILES_CACHED = 64
+TILES_CACHED = 512  # 16 kB each
 
 # Eighteen digits of index: a level 0 tile of a tree of 2^63 entries needs seventeen.
 _INDEX = r"(?P<index>(?!x000/)(?:x[0-9]{3}/){0,5}[0-9]{3})"
@@ -107,42 +105,78 @@ def tiles_of(size: int) -> Iterator[Tile]:
         level += 1
 
 
+class TileCache:
+    """Full tiles, expanded, for any number of proofs: such a tile never changes.
+
+    Re-hashing a tile takes about 100 us, and one proof takes most of a tile's nodes. The oldest
+    goes first. Threads may share one: at worst a tile is expanded twice.
+    """
+
+    def __init__(self, most: int = TILES_CACHED) -> None:
+        self._most = most
+        self._rows: dict[Tile, list[bytes]] = {}
+
+    def rows(self, tile: Tile, read: Callable[[Tile], bytes]) -> list[bytes]:
+        """The rows of a full tile, read and expanded when they are not at hand."""
+        rows = self._rows.get(tile)
+        if rows is None:
+            rows = expand_tile(tile, read(tile))
+            self._rows[tile] = rows
+            if len(self._rows) > self._most:
+                self._rows.pop(next(iter(self._rows)), None)
+        return rows
+
+
 class TileHashes:
     """The nodes of a tree of `size` leaves, out of its tiles: a `NodeReader` for `merkle`.
 
     `read` answers a tile's bytes, and is asked for each tile in the width it has at `size`.
-    Nothing here says that the tiles are true: check what comes of them against a root.
+    `cache`: of the same log, to share full tiles between proofs. Nothing here says that the
+    tiles are true: check what comes of them against a root.
     """
 
-    def __init__(self, read: Callable[[Tile], bytes], size: int) -> None:
+    def __init__(
+        self, read: Callable[[Tile], bytes], size: int, cache: TileCache | None = None
+    ) -> None:
         self.size = size
         self._read = read
-        # Re-hashing a tile takes about 180 us, and one proof takes most of a tile's nodes.
-        self._expanded = lru_cache(maxsize=TILES_CACHED)(self._expand)
+        self._cache = cache or TileCache()
+        self._partial: dict[Tile, list[bytes]] = {}  # at most one a level
 
     def node(self, height: int, index: int) -> bytes:
         """Hash of the perfect subtree (height, index). Raises FormatError for a bad tile."""
         assert (index + 1) << height <= self.size, (height, index, self.size)
         level, row = divmod(height, TILE_HEIGHT)
         tile_index, position = divmod(index, TILE_WIDTH >> row)
-        width = tile_width(level, tile_index, self.size)
         start = position * HASH_SIZE
-        return self._expanded(Tile(level, tile_index, width))[row][start : start + HASH_SIZE]
+        tile = Tile(level, tile_index, tile_width(level, tile_index, self.size))
+        return self._rows(tile)[row][start : start + HASH_SIZE]
 
-    def _expand(self, tile: Tile) -> list[bytes]:
-        """The rows of a tile, from its own hashes up to where its pairs run out."""
-        row = self._read(tile)
-        if len(row) != tile.width * HASH_SIZE:
-            raise FormatError(
-                f"{tile.path()} has {len(row)} bytes, not {tile.width} hashes of {HASH_SIZE}"
-            )
-        rows = [row]
-        # Height 8 is the business of the tile above, so seven rows follow the first.
-        for _ in range(TILE_HEIGHT - 1):
-            pairs = (row[at : at + 2 * HASH_SIZE] for at in range(0, len(row) - 63, 64))
-            row = b"".join([sha256(b"\x01" + pair).digest() for pair in pairs])
-            rows.append(row)
-        return rows
+    def _rows(self, tile: Tile) -> list[bytes]:
+        if tile.width == TILE_WIDTH:
+            return self._cache.rows(tile, self._read)
+        if tile not in self._partial:
+            self._partial[tile] = expand_tile(tile, self._read(tile))
+        return self._partial[tile]
+
+
+def expand_tile(tile: Tile, hashes: bytes) -> list[bytes]:
+    """The rows of a tile, from its own hashes up to where its pairs run out.
+
+    Raises FormatError unless `hashes` are as many as the tile is wide.
+    """
+    if len(hashes) != tile.width * HASH_SIZE:
+        raise FormatError(
+            f"{tile.path()} has {len(hashes)} bytes, not {tile.width} hashes of {HASH_SIZE}"
+        )
+    rows = [hashes]
+    row = hashes
+    # Height 8 is the business of the tile above, so seven rows follow the first.
+    for _ in range(TILE_HEIGHT - 1):
+        pairs = (row[at : at + 2 * HASH_SIZE] for at in range(0, len(row) - 63, 64))
+        row = b"".join([sha256(b"\x01" + pair).digest() for pair in pairs])
+        rows.append(row)
+    return rows
 
 
 def _spell(index: int, width: int) -> str:

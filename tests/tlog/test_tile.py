@@ -26,6 +26,7 @@ from ledger.tlog.note import VerifierKey
 from ledger.tlog.tile import (
     TILE_WIDTH,
     Tile,
+    TileCache,
     TileHashes,
     bundle_path,
     decode_bundle,
@@ -167,7 +168,7 @@ def test_no_more_tiles_are_kept_than_the_bound(large_tree: Tree) -> None:
         read[tile] += 1
         return large_tree.tile(tile)
 
-    hashes = TileHashes(reading, LARGE_SIZE)
+    hashes = TileHashes(reading, LARGE_SIZE, TileCache(most=64))
     for _ in range(2):
         for index in range(0, LARGE_SIZE, TILE_WIDTH):
             hashes.node(0, index)
