@@ -8,12 +8,10 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Callable
-from functools import wraps
 from typing import Any, NoReturn, ParamSpec, TypeVar
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, current_app, g, request
+from flask import Blueprint, Response, current_app, request
 
 from ledger.entry import (
     ENTRY_BYTES_MAX,
@@ -33,8 +31,10 @@ from ledger.errors import (
     UnsupportedMedia,
 )
 from ledger.post import BATCH_MAX, read_submission
-from ledger.sequencer import Sealed
+from ledger.problems import Reply, json_body
+from ledger.sequencer import Pending, Sealed
 from ledger.service import WRITE, Ledger
+from ledger.store.sqlite import ApiKey
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.merkle import prove_consistency, prove_inclusion, root_at
 from ledger.tlog.proof import TlogProof
@@ -57,46 +57,25 @@ def current_ledger() -> Ledger:
     return ledger
 
 
-def requires(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let a view run only for an API key with `scope`, which is then `g.key`."""
-
-    def decorate(view: Callable[P, R]) -> Callable[P, R]:
-        @wraps(view)
-        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-            kind, _, key = request.headers.get("Authorization", "").partition(" ")
-            if kind != "Bearer" or not key:
-                raise NotAuthenticated("send an API key: `Authorization: Bearer amanah_...`")
-            g.key = current_ledger().authenticate(key)
-            if scope not in g.key.scopes:
-                raise NotPermitted(f"the API key {g.key.key_id} lacks the scope {scope!r}")
-            return view(*args, **kwargs)
-
-        return checked
-
-    return decorate
+def response_of(reply: Reply) -> Response:
+    return Response(reply.body, reply.status, headers=list(reply.headers))
 
 
-# -- posting
+# -- posting, in two halves, so that an event loop can wait in between (asgi.py)
 
 
-@bp.post("/v1/entries")
-@requires(WRITE)
-def post_entries() -> Response:
-    """Seal one statement or an atomic batch; the answer is already under a signed checkpoint."""
-    if request.mimetype != "application/json":
+def begin_post(ledger: Ledger, authorization: str, media_type: str, body: bytes) -> Pending:
+    """Read a post up to where it must wait for the disk. Raises what refuses it."""
+    key = _authorized(ledger, authorization, WRITE)
+    if media_type != "application/json":
         raise UnsupportedMedia("send the post as `Content-Type: application/json`")
-    ledger = current_ledger()
-    body = request.get_data(cache=False)
     if len(body) > BODY_BYTES_MAX:
         raise TooLarge(f"a post has at most {BODY_BYTES_MAX} bytes; send several")
-    submission = read_submission(body, ledger.currencies, ledger.now())
-    sealed = ledger.sequencer.append(g.key.platform, submission)
-    response = _json(_dump_sealed(sealed), 200 if sealed.all_replayed else 201)
-    response.cache_control.no_store = True
-    return response
+    return Pending(key.platform, read_submission(body, ledger.currencies, ledger.now()))
 
 
-def _dump_sealed(sealed: Sealed) -> dict[str, Any]:
+def end_post(sealed: Sealed) -> Reply:
+    """The answer to a post that is on disk."""
     entries = [
         {
             "index": entry.index,
@@ -106,7 +85,29 @@ def _dump_sealed(sealed: Sealed) -> dict[str, Any]:
         }
         for entry in sealed.entries
     ]
-    return {"entries": entries, "checkpoint": sealed.checkpoint.decode()}
+    body = json_body({"entries": entries, "checkpoint": sealed.checkpoint.decode()})
+    headers = (("Content-Type", _TYPES["json"]), ("Cache-Control", "no-store"))
+    return Reply(200 if sealed.all_replayed else 201, headers, body)
+
+
+def _authorized(ledger: Ledger, authorization: str, scope: str) -> ApiKey:
+    """The API key of an Authorization header, if it has `scope`."""
+    kind, _, secret = authorization.partition(" ")
+    if kind != "Bearer" or not secret:
+        raise NotAuthenticated("send an API key: `Authorization: Bearer amanah_...`")
+    key = ledger.authenticate(secret)
+    if scope not in key.scopes:
+        raise NotPermitted(f"the API key {key.key_id} lacks the scope {scope!r}")
+    return key
+
+
+@bp.post("/v1/entries")
+def post_entries() -> Response:
+    """Seal one statement or an atomic batch; the answer is already under a signed checkpoint."""
+    ledger = current_ledger()
+    authorization = request.headers.get("Authorization", "")
+    pending = begin_post(ledger, authorization, request.mimetype, request.get_data(cache=False))
+    return response_of(end_post(ledger.sequencer.append(pending)))
 
 
 # -- entries
@@ -408,8 +409,7 @@ def get_problem(code: str) -> Response:
 
 
 def _json(value: Any, status: int = 200) -> Response:
-    data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-    response = _bytes(data, "json")
+    response = _bytes(json_body(value), "json")
     response.status_code = status
     return response
 

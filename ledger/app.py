@@ -6,39 +6,18 @@ one writer, using books.py and chain.py) -> store/; errors of errors.py come bac
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
-from typing import Any
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from ledger import api
 from ledger.config import Config
-from ledger.errors import FormatError, LedgerError, RefConflict, Refusal
+from ledger.problems import is_ours, problem, problem_of
 from ledger.service import Ledger
 
-# code -> HTTP status; every Refusal that is not listed is 422.
-STATUSES = {
-    "malformed": 400,
-    "invalid_query": 400,
-    "unauthorized": 401,
-    "forbidden": 403,
-    "insufficient_scope": 403,
-    "not_found": 404,
-    "ref_conflict": 409,
-    "stale": 409,
-    "too_large": 413,
-    "unsupported_media_type": 415,
-    "clock": 503,
-    "rolled_back": 503,
-    "setup": 503,  # such as a damaged high-water file: for the operator to mend
-    "unavailable": 503,
-}
-_REFUSED = 422
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
-_RETRY_AFTER_S = 1
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -54,15 +33,23 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(api.bp)
     app.before_request(_name_request)
     app.after_request(_finish)
-    app.register_error_handler(LedgerError, _ledger_error)
     app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(Exception, _internal_error)
+    app.register_error_handler(Exception, _error)
     return app
 
 
+def request_id_of(given: str | None) -> str:
+    """The id a client gave its request, if it may stand in a log, else a new one."""
+    return given if given and _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def log_line(request_id: str, error: Exception) -> str:
+    """What the log says of an error of ours."""
+    return f"request {request_id}: {error!r}\n"
+
+
 def _name_request() -> None:
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    g.request_id = request_id_of(request.headers.get("X-Request-Id"))
 
 
 def _finish(response: Response) -> Response:
@@ -75,44 +62,17 @@ def _finish(response: Response) -> Response:
     return response
 
 
-def _ledger_error(error: LedgerError) -> Response:
-    status = STATUSES.get(error.code) or (_REFUSED if isinstance(error, Refusal) else 500)
-    if status == 500 or isinstance(error, FormatError):
-        # What a request has wrong is a Refusal: these are bytes of ours, such as a damaged tile.
-        return _internal_error(error)
-    extra: dict[str, Any] = {}
-    if isinstance(error, Refusal) and error.faults:
-        extra["errors"] = [{"pointer": f.pointer, "detail": f.detail} for f in error.faults]
-    if isinstance(error, RefConflict):
-        extra["index"] = error.index
-    return _problem(status, error.code, str(error), extra)
+def _error(error: Exception) -> Response:
+    if is_ours(error):
+        request.environ["wsgi.errors"].write(log_line(g.request_id, error))
+    return api.response_of(problem_of(error, g.request_id))
 
 
 def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
     code = _HTTP_CODES.get(status, "http_error")
-    response = _problem(status, code, error.description or error.name, {})
+    response = api.response_of(problem(status, code, error.description or error.name, g.request_id))
     for name, value in error.get_headers():
         if name == "Allow":
             response.headers[name] = value
-    return response
-
-
-def _internal_error(error: Exception) -> Response:
-    request.environ["wsgi.errors"].write(f"request {g.request_id}: {error!r}\n")
-    return _problem(500, "internal", "an error of ours; the request id finds it in the log", {})
-
-
-def _problem(status: int, code: str, detail: str, extra: dict[str, Any]) -> Response:
-    """RFC 9457 problem details."""
-    title = code.replace("_", " ")
-    document = {"type": f"/problems/{code}", "title": title, "status": status, "code": code}
-    document |= {"detail": detail, "request_id": g.request_id, **extra}
-    data = json.dumps(document, ensure_ascii=False).encode()
-    response = Response(data, status, content_type="application/problem+json")
-    response.headers["Cache-Control"] = "no-store"
-    if status == 503:
-        response.headers["Retry-After"] = str(_RETRY_AFTER_S)
-    if status == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
     return response

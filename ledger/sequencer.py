@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -57,8 +57,8 @@ class Sealed(NamedTuple):
 Place = SealedEntry | list[dict[str, Any]]
 
 
-class _Waiting:
-    """A submission in the queue, and what became of it."""
+class Pending:
+    """A submission of `platform` on its way, and in the end what became of it."""
 
     def __init__(self, platform: str, submission: Submission) -> None:
         self.platform = platform
@@ -66,6 +66,13 @@ class _Waiting:
         self.sealed: Sealed | None = None
         self.error: LedgerError | None = None
         self.is_done = False
+
+    def result(self) -> Sealed:
+        """Where it was sealed, once it is done. Raises what kept it from being sealed."""
+        if self.error is not None:
+            raise self.error
+        assert self.sealed is not None, "a submission is sealed or refused"
+        return self.sealed
 
 
 class _Group:
@@ -92,27 +99,23 @@ class Sequencer:
         self._clock, self._steady = clock, steady
         self._offset = clock() - steady()
         self._high_water = HighWater(store.paths.high_water)
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[Pending] = deque()
         self._commit_lock = threading.Lock()
 
-    def append(self, platform: str, submission: Submission) -> Sealed:
-        """Seal a submission posted by `platform`; returns when it is on disk.
+    def append(self, pending: Pending) -> Sealed:
+        """Seal one submission, with all that wait beside it; returns when it is on disk.
 
         Raises Refusal (nothing was appended), or ClockError, RolledBack or Unavailable, after
         which the same submission may be sent again: what was sealed after all is replayed.
         """
-        waiting = _Waiting(platform, submission)
-        self._queue.append(waiting)
+        self._queue.append(pending)
         with self._commit_lock:
-            if not waiting.is_done:
-                self._commit_queue()
-        if waiting.error is not None:
-            raise waiting.error
-        assert waiting.sealed is not None, "a submission is sealed or refused"
-        return waiting.sealed
+            if not pending.is_done:
+                self.seal([self._queue.popleft() for _ in range(len(self._queue))])
+        return pending.result()
 
-    def _commit_queue(self) -> None:
-        group = [self._queue.popleft() for _ in range(len(self._queue))]
+    def seal(self, group: Sequence[Pending]) -> None:
+        """Seal a group of submissions in one transaction; each then knows its own result."""
         try:
             self._commit(group)
         except BaseException as error:
@@ -122,13 +125,13 @@ class Sequencer:
                 if isinstance(error, LedgerError)
                 else Unavailable("sealing stopped unexpectedly; send the same post again")
             )
-            for waiting in group:
-                waiting.sealed, waiting.error = None, reason
+            for pending in group:
+                pending.sealed, pending.error = None, reason
             if reason is not error:
                 raise
         finally:
-            for waiting in group:
-                waiting.is_done = True
+            for pending in group:
+                pending.is_done = True
 
     def check(self) -> None:
         """Raise what would keep the next submission from being sealed."""
@@ -137,13 +140,13 @@ class Sequencer:
             self._now(tip)
             self._check_high_water(tx, tip)
 
-    def _commit(self, waiting: list[_Waiting]) -> None:
+    def _commit(self, pending: Sequence[Pending]) -> None:
         with self._store.writing() as tx:
             tip, note, indexed = tx.head()
             recorded_at = self._now(tip)
             self._check_high_water(tx, tip)
             group = _Group(tx, tip)
-            for one in waiting:
+            for one in pending:
                 try:
                     self._admit(group, one, recorded_at)
                 except Refusal as refusal:
@@ -154,7 +157,7 @@ class Sequencer:
             # From here on it is on disk. Still under the lock, or a later mark of another
             # process could be overwritten with this one.
             self._high_water.write(tip.size, tip.root)
-        for one in waiting:
+        for one in pending:
             if one.sealed is not None:
                 one.sealed = one.sealed._replace(checkpoint=note)
 
@@ -172,9 +175,9 @@ class Sequencer:
 
     # -- admission
 
-    def _admit(self, group: _Group, waiting: _Waiting, recorded_at: str) -> None:
+    def _admit(self, group: _Group, pending: Pending, recorded_at: str) -> None:
         """Admit and link a whole submission, or raise Refusal and leave `group` as it was."""
-        submission, platform = waiting.submission, waiting.platform
+        submission, platform = pending.submission, pending.platform
         books = Books(group.books, group.books.currencies)
         places: list[Place] = []
         size = group.tip.size
@@ -198,7 +201,7 @@ class Sequencer:
             self._link(group, platform, post, place, recorded_at)
             for post, place in zip(submission.posts, places, strict=True)
         ]
-        waiting.sealed = Sealed(entries, b"")
+        pending.sealed = Sealed(entries, b"")
 
     def _replay(
         self, group: _Group, platform: str, post: Post, before: Mapping[str, int]

@@ -17,7 +17,7 @@ from ledger.entry import FORMAT, SYSTEM_PLATFORM
 from ledger.errors import FormatError, NotAuthenticated, NotFound, Refusal, SetupError
 from ledger.money import CURRENCIES
 from ledger.post import read_submission
-from ledger.sequencer import Sealed, Sequencer
+from ledger.sequencer import Pending, Sealed, Sequencer
 from ledger.store.files import Paths, read_private, write_private
 from ledger.store.sqlite import ApiKey, SqliteStore
 from ledger.tlog.note import SigningKey, VerifierKey, check_key_name
@@ -94,7 +94,7 @@ class Ledger:
         store = SqliteStore.create(database)
         write_private(paths.log_key, f"{signer}\n")
         write_private(paths.key_secret, secrets.token_bytes(_SECRET_BYTES).hex() + "\n")
-        Sequencer(store, signer).append(SYSTEM_PLATFORM, submission)
+        Sequencer(store, signer).append(Pending(SYSTEM_PLATFORM, submission))
         store.close()
         return cls.open(database)
 
@@ -109,7 +109,7 @@ class Ledger:
         """Seal statements as one atomic batch, through the same door as the API's."""
         document = {"entries": [{"statement": statement} for statement in statements]}
         submission = read_submission(_body(document), self.currencies, self.now())
-        return self.sequencer.append(platform, submission)
+        return self.sequencer.append(Pending(platform, submission))
 
     def register_platform(self, platform: str) -> bool:
         """Register `platform` as a party when it is new; whether it was.

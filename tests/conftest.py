@@ -41,7 +41,7 @@ def client(app: Flask) -> Api:
 
 @pytest.fixture
 def server(ledger: Ledger) -> Iterator[Server]:
-    """A gunicorn of two workers with eight threads each, on `ledger`."""
+    """A gunicorn of two workers, on `ledger`."""
     with running_server(ledger.store.paths.database) as server:
         yield server
 

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ import urllib3
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from ledger.commands.running import gunicorn_command
 from ledger.service import Ledger
 
 HERE = Path(__file__).parent
@@ -180,15 +180,10 @@ class Server:
 
 
 @contextmanager
-def running_server(
-    database: Path, workers: int = 2, threads: int = 8, wait_for: str = "/readyz"
-) -> Iterator[Server]:
+def running_server(database: Path, workers: int = 2, wait_for: str = "/readyz") -> Iterator[Server]:
     """Serve the ledger at `database` by gunicorn on a free port, once `wait_for` answers 200."""
     log = database.with_name(f"{database.name}.server-log")
     settings = {k: v for k, v in os.environ.items() if not k.startswith("AMANAH_")}
-    command = [sys.executable, "-m", "gunicorn", "ledger.app:create_app()", "--no-control-socket"]
-    command += ["--worker-class", "gthread", "--threads", str(threads), "--workers", str(workers)]
-    command += ["--graceful-timeout", "5"]
     # A socket of ours that gunicorn takes over: its port cannot be snatched in between, and
     # early requests wait in its queue instead of being turned away.
     with (
@@ -199,7 +194,7 @@ def running_server(
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         port = listener.getsockname()[1]
         process = subprocess.Popen(
-            [*command, "--bind", f"fd://{listener.fileno()}"],
+            gunicorn_command(f"fd://{listener.fileno()}", workers),
             cwd=HERE.parent,
             env=settings | {"AMANAH_DATABASE": str(database)},
             stdout=output,

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from ledger.app import STATUSES
 from ledger.entry import canonical
 from ledger.errors import REFUSALS
+from ledger.problems import STATUSES
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.merkle import verify_inclusion
 from ledger.tlog.policy import Policy

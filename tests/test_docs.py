@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import pytest
 
-from ledger.app import STATUSES
 from ledger.books import COUNTERS
 from ledger.config import DEFAULTS
 from ledger.errors import REFUSALS
 from ledger.money import CURRENCIES
+from ledger.problems import STATUSES
 from ledger.service import Ledger
 from ledger.store.files import Paths
 from schemas.fields import Unsupported

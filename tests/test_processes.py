@@ -26,7 +26,7 @@ from ledger.audit import Known, audit
 from ledger.entry import decode_entry, entry_hash
 from ledger.errors import ClockError, LedgerError, LogMismatch, Refusal, RolledBack, Unavailable
 from ledger.post import Submission, read_submission
-from ledger.sequencer import Sequencer
+from ledger.sequencer import Pending, Sequencer
 from ledger.service import Ledger
 from ledger.store.files import HighWater
 from ledger.tlog.checkpoint import open_checkpoint
@@ -320,10 +320,10 @@ def recorded_at(ledger: Ledger) -> str:
 
 def test_time_never_goes_back(ledger: Ledger, clock: dict[str, float]) -> None:
     sequencer = sequencer_at(ledger, clock)
-    sequencer.append("kita", submission(ledger, "one"))
+    sequencer.append(Pending("kita", submission(ledger, "one")))
     first = recorded_at(ledger)
     clock["wall"] -= 4
-    sequencer.append("kita", submission(ledger, "two"))
+    sequencer.append(Pending("kita", submission(ledger, "two")))
     assert recorded_at(ledger) == first
 
 
@@ -331,10 +331,10 @@ def test_a_clock_behind_the_last_entry_stops_sealing(
     ledger: Ledger, clock: dict[str, float]
 ) -> None:
     sequencer = sequencer_at(ledger, clock)
-    sequencer.append("kita", submission(ledger, "one"))
+    sequencer.append(Pending("kita", submission(ledger, "one")))
     clock["wall"] -= 6
     with pytest.raises(ClockError, match="6 s behind the last entry"):
-        sequencer.append("kita", submission(ledger, "two"))
+        sequencer.append(Pending("kita", submission(ledger, "two")))
     assert ledger.store.size() == 5
 
 
@@ -343,9 +343,9 @@ def test_a_clock_that_jumps_stops_sealing(
     ledger: Ledger, clock: dict[str, float], jump_s: int
 ) -> None:
     sequencer = sequencer_at(ledger, clock)
-    sequencer.append("kita", submission(ledger, "one"))
+    sequencer.append(Pending("kita", submission(ledger, "one")))
     clock["wall"] += jump_s
     with pytest.raises(ClockError, match="jumped by"):
-        sequencer.append("kita", submission(ledger, "two"))
+        sequencer.append(Pending("kita", submission(ledger, "two")))
     clock["steady"] += jump_s  # time really passed: no jump
-    sequencer.append("kita", submission(ledger, "three"))
+    sequencer.append(Pending("kita", submission(ledger, "three")))

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ledger.app import STATUSES
 from ledger.audit import audit
+from ledger.problems import STATUSES
 from ledger.service import Ledger
 from ledger.tlog.policy import Policy
 from tests.support import (

@@ -42,19 +42,23 @@ def init(origin: str | None, operator: str | None) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8000, show_default=True)
 @click.option("--workers", default=2, show_default=True, help="Processes.")
-@click.option("--threads", default=16, show_default=True, help="Threads in each process.")
-def serve(host: str, port: int, workers: int, threads: int) -> NoReturn:
+def serve(host: str, port: int, workers: int) -> NoReturn:
     """Serve the ledger over HTTP, with gunicorn."""
     with opened():
         pass  # a missing or broken ledger is better said here than by every worker
-    command = [sys.executable, "-m", "gunicorn", "ledger.app:create_app()"]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    command += ["--bind", address, "--worker-class", "gthread"]
-    command += ["--workers", str(workers), "--threads", str(threads), "--no-control-socket"]
+    os.execv(sys.executable, gunicorn_command(address, workers))  # noqa: S606 - no shell is wanted
+
+
+def gunicorn_command(address: str, workers: int) -> list[str]:
+    """How the ledger that AMANAH_DATABASE names is served on `address`, gunicorn's --bind."""
+    command = [sys.executable, "-m", "gunicorn", "ledger.asgi:create_asgi()"]
+    command += ["--bind", address, "--worker-class", "ledger.asgi.Worker"]
+    command += ["--workers", str(workers), "--no-control-socket"]
     command += ["--graceful-timeout", "30", "--keep-alive", "15"]
     if Path("/dev/shm").is_dir():  # noqa: S108 - heartbeat files only; a slow disk would kill workers
         command += ["--worker-tmp-dir", "/dev/shm"]  # noqa: S108 - as above
-    os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
+    return command
 
 
 @click.group()
@@ -133,7 +137,7 @@ def demo(context: click.Context, then_serve: bool, host: str, port: int) -> None
     )
     if then_serve:
         sys.stdout.flush()
-        context.invoke(serve, host=host, port=port, workers=2, threads=16)
+        context.invoke(serve, host=host, port=port, workers=2)
 
 
 def _demo_ledger(database: Path) -> Ledger:

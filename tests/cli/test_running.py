@@ -322,7 +322,7 @@ def test_a_real_ledger_is_not_made_a_demonstration(amanah: Amanah) -> None:
 def test_serving_until_told_to_stop(amanah: Amanah) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
-    command = amanah.command("serve", "--port", port, "--workers", 1, "--threads", 2)
+    command = amanah.command("serve", "--port", port, "--workers", 1)
     log = amanah.database.with_name("serve.log")
     with log.open("wb") as output:
         process = subprocess.Popen(
