@@ -21,7 +21,6 @@ from ledger.entry import (
     entry_hash,
 )
 from ledger.errors import (
-    REFUSALS,
     BadQuery,
     FormatError,
     NotAuthenticated,
@@ -31,7 +30,7 @@ from ledger.errors import (
     UnsupportedMedia,
 )
 from ledger.post import BATCH_MAX, read_submission
-from ledger.problems import Reply, json_body
+from ledger.problems import MEANINGS, Reply, json_body
 from ledger.sequencer import Pending, Sealed
 from ledger.service import WRITE, Ledger
 from ledger.store.sqlite import ApiKey
@@ -400,9 +399,9 @@ def get_readiness() -> Response:
 @bp.get("/problems/<code>")
 def get_problem(code: str) -> Response:
     """What an error code means, in a sentence."""
-    if code not in REFUSALS:
-        raise NotFound(f"there is no error code {code!r} with a page")
-    return _bytes(f"{code}\n\n{REFUSALS[code]}\n".encode(), "plain")
+    if code not in MEANINGS:
+        raise NotFound(f"there is no error code {code!r}")
+    return _bytes(f"{code}\n\n{MEANINGS[code]}\n".encode(), "plain")
 
 
 # -- what the views share

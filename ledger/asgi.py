@@ -156,7 +156,9 @@ async def _read(receive: Receive) -> bytes | None:
 
 async def _answer(send: Send, reply: Reply) -> None:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
-    if not any(name.lower() == b"content-length" for name, _ in headers):
+    # A 304 that gives a length must give that of the whole entry, which is not there to count.
+    has_length = any(name.lower() == b"content-length" for name, _ in headers)
+    if not has_length and reply.status != 304:
         headers.append((b"content-length", str(len(reply.body)).encode()))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})

@@ -41,6 +41,8 @@ class Config(NamedTuple):
                 f"AMANAH_DATABASE={database}: only a path to a SQLite file is supported"
             )
         state = _setting(environment, "AMANAH_STATE")
+        if not Path(database).name:
+            raise SetupError(f"AMANAH_DATABASE={database!r} is not the path of a file")
         return cls(
             Path(database),
             _setting(environment, "AMANAH_API_KEY"),

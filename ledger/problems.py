@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from ledger.errors import FormatError, LedgerError, RefConflict, Refusal
+from ledger.errors import REFUSALS, FormatError, LedgerError, RefConflict, Refusal
 
 # code -> HTTP status; every Refusal that is not listed is 422.
 STATUSES = {
@@ -29,6 +29,22 @@ STATUSES = {
     "unavailable": 503,
 }
 _REFUSED = 422
+# code -> what it means, for the page that a problem's `type` leads to.
+MEANINGS = REFUSALS | {
+    "unauthorized": "No API key was sent, or one that this ledger does not know or has revoked.",
+    "insufficient_scope": "The API key is good but may not do this.",
+    "not_found": "Nothing stands at this index, size, id or path.",
+    "method_not_allowed": "This path does not take this method; see the Allow header.",
+    "too_large": "The request is larger than this ledger reads.",
+    "unsupported_media_type": "The body is not declared as application/json.",
+    "invalid_query": "A query parameter is unknown, repeated or not spelled as it must be.",
+    "http_error": "The request is not one that HTTP servers answer.",
+    "clock": "The ledger's clock cannot be trusted to date an entry; its operator must look.",
+    "rolled_back": "The ledger's database is older than what was handed out; sealing has stopped.",
+    "setup": "A file of the ledger is missing or damaged; its operator must look.",
+    "unavailable": "The ledger is busy, or the outcome is not known: send the same post again.",
+    "internal": "An error of ours. The request id finds it in the log.",
+}
 _RETRY_AFTER_S = 1
 
 

@@ -238,7 +238,11 @@ def test_bytes_after_the_last_entry(log: Log, honest: Log, more: bytes) -> None:
     assert (mismatch.index, mismatch.compared) == (log.size, "end of the entry bundle")
 
 
-@pytest.mark.parametrize("change", [lambda d: d[:-1], lambda d: d + b"\0", lambda d: b""])
+@pytest.mark.parametrize(
+    "change",
+    [lambda data: data[:-1], lambda data: data + b"\0", lambda data: b""],
+    ids=["a byte less", "a byte more", "empty"],
+)
 def test_a_tile_of_another_length(log: Log, honest: Log, change: Callable[[bytes], bytes]) -> None:
     path = Tile(0, 0, log.size).path()
     mismatch = wrong(log.serve(path, change(log.files()[path])), honest)
@@ -720,6 +724,13 @@ def test_the_first_of_two_faults_is_told(log: Log, honest: Log) -> None:
     log.append(PLATFORM, donation(ref="gift-1"))
     mismatch = wrong(log.edit_statement(26, ref="later").seal(), honest)
     assert (mismatch.index, mismatch.compared) == (26, "rule `unknown_reference`")
+
+
+def test_a_repeated_ref_is_not_told_before_what_was_wrong_earlier(large: Log) -> None:
+    log = large.copy().edit_statement(620, ref="gift-1").seal()
+    assert wrong(log, large).index == 620
+    for hash_, index in ((1, 256), (0, 0)):  # compared in the end too, with the last tile
+        assert wrong(log.flip("tile/1/000.p/2", hash_ * 256), large).index == index
 
 
 # -- what this version does not understand is never sound

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ledger.errors import REFUSALS
 from ledger.money import CURRENCIES
+from ledger.problems import MEANINGS, STATUSES
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.merkle import tree_root, verify_consistency, verify_inclusion
 from ledger.tlog.tile import bundle_path, decode_bundle
@@ -234,8 +234,8 @@ def test_every_link_leads_somewhere(shelf: Shelf) -> None:
         shelf.get(link)
 
 
-@pytest.mark.parametrize("code", REFUSALS)
-def test_the_type_of_a_refusal_is_a_page_that_explains_it(shelf: Shelf, code: str) -> None:
+@pytest.mark.parametrize("code", sorted({*MEANINGS, *STATUSES}))
+def test_the_type_of_a_problem_is_a_page_that_explains_it(shelf: Shelf, code: str) -> None:
     response = shelf.get(f"/problems/{code}")
     assert response.content_type == "text/plain; charset=utf-8"
-    assert REFUSALS[code] in response.get_data(as_text=True)
+    assert MEANINGS[code] in response.get_data(as_text=True)

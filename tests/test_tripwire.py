@@ -264,6 +264,30 @@ def test_the_two_checkers_know_the_numbers_above() -> None:
     assert not is_card("4111111111111112")
 
 
+NO_NIKS = {
+    "the thirteenth month": "3273010113900001",
+    "no month": "3273010100900001",
+    "no day": "3273010001900001",
+    "the 32nd": "3273013201900001",
+    "a woman's 32nd": "3273017201900001",
+    "day 40": "3273014001900001",
+    "province 20": "2073010101900001",
+    "regency 00": "3200010101900001",
+    "district 00": "3273000101900001",
+    "no serial number": "3273010101900000",
+    "fifteen digits": "327301010190001",
+    "seventeen digits": "32730101019000010",
+}
+
+
+@pytest.mark.parametrize("number", NO_NIKS.values(), ids=NO_NIKS)
+def test_nobody_has_such_an_identity_number(number: str) -> None:
+    assert not is_nik(number)
+    assert faults(donation(ref=number)) == in_text(number) == []
+    assert is_nik("3273010112900001")  # which differs from the first in one digit
+    assert faults(donation(ref="3273010112900001"))
+
+
 digits = st.text("0123456789", max_size=19)
 of_cards_and_people = st.sampled_from("4 51 55 2221 2720 34 37 3528 3589 6011 65 32 3273".split())
 

@@ -27,12 +27,12 @@ def init(origin: str | None, operator: str | None) -> None:
     """Create a ledger: its database, its keys and its first entry."""
     from ledger.service import Ledger
 
-    if origin is None:
-        origin = f"localhost/amanah-{secrets.token_hex(4)}"
-        say(f"No --origin given: calling it {origin}, which is fine for trying things out.")
+    named = f"localhost/amanah-{secrets.token_hex(4)}" if origin is None else origin
     database = Config.from_environment().database
-    with closing(Ledger.create(database, origin, operator or origin)) as ledger:
+    with closing(Ledger.create(database, named, operator or named)) as ledger:
         paths = ledger.store.paths
+        if origin is None:
+            say(f"No --origin given: it is called {named}, which is fine for trying things out.")
         say(f"Created {paths.database}. Back up, apart from it: {paths.log_key} (whoever has it")
         say(f"speaks for this ledger) and {paths.key_secret}.")
         click.echo(str(ledger.vkeys[0]))

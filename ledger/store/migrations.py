@@ -59,9 +59,10 @@ CREATE TABLE keys (
 ) STRICT, WITHOUT ROWID;
 """
 
+# Exact to the newest entry: by the terms as far as they reach, and one by one behind them.
 _MONEY_VIEW = """
 CREATE VIEW {name} AS SELECT
-  terms."index",
+  "index",
   json_extract(CAST(bytes AS TEXT), '$.platform') AS platform,
   json_extract(CAST(bytes AS TEXT), '$.recorded_at') AS recorded_at,
   json_extract(CAST(bytes AS TEXT), '$.statement.occurred_at') AS occurred_at,
@@ -71,7 +72,12 @@ CREATE VIEW {name} AS SELECT
   {columns},
   json_extract(CAST(bytes AS TEXT), '$.statement.ref') AS ref,
   json_extract(CAST(bytes AS TEXT), '$.totals[0].balance') AS balance_after
-FROM terms JOIN entries USING ("index") WHERE kind = 'type' AND id = '{type}'
+FROM entries WHERE "index" IN (
+  SELECT "index" FROM terms WHERE kind = 'type' AND id = '{type}'
+  UNION ALL
+  SELECT "index" FROM entries WHERE "index" >= (SELECT indexed FROM head)
+  AND json_extract(CAST(bytes AS TEXT), '$.statement.type') = '{type}'
+)
 """
 
 

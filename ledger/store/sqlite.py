@@ -57,6 +57,8 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         """Open an existing database and bring its tables up to date. Raises SetupError."""
+        if path.is_dir():
+            raise SetupError(f"{path} is a directory; a ledger is a SQLite file")
         if not path.exists():
             raise SetupError(f"there is no ledger at {path}; create one with `amanah init`")
         self.paths = Paths.of(path)
@@ -64,7 +66,7 @@ class SqliteStore:
         self._readers = threading.local()
         self._all_readers: list[sqlite3.Connection] = []
         self._write_mutex = threading.Lock()
-        self._lock_file = os.open(self.paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
+        self._lock_file: int | None = None  # whoever only reads needs no right to write
         self._writer: sqlite3.Connection | None = None
         self._recall = Recall()
         self._tiles = TileCache()
@@ -85,14 +87,15 @@ class SqliteStore:
         return cls(path)
 
     def close(self) -> None:
-        """Close every connection. The last one to close checkpoints, hence under the lock."""
-        with self._locked():
-            for connection in self._all_readers:
-                connection.close()
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
-        os.close(self._lock_file)
+        """Close every connection. A writer that closes last checkpoints, hence under the lock."""
+        for connection in self._all_readers:
+            connection.close()
+        if self._writer is not None:
+            with self._locked():
+                self._drop_writer()
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
 
     # -- writing
 
@@ -128,11 +131,21 @@ class SqliteStore:
         database (sqlite.org/wal.html, "the WAL-reset bug"): only the holder ever does.
         """
         with self._write_mutex:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+            fd = self._lock_file = self._lock_file or self._open_lock()
+            fcntl.flock(fd, fcntl.LOCK_EX)
             try:
                 yield
             finally:
-                fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+                fcntl.flock(fd, fcntl.LOCK_UN)
+
+    def _open_lock(self) -> int:
+        try:
+            return os.open(self.paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise SetupError(
+                f"{self.paths.lock} cannot be opened ({error}); write as the user that serves "
+                "the ledger"
+            ) from error
 
     def _open_writer(self) -> sqlite3.Connection:
         if self._writer is None:
@@ -158,6 +171,11 @@ class SqliteStore:
         connection = sqlite3.connect(f"file:{self.paths.database}?mode=ro", uri=True)
         try:
             return not migrations.pending(Database(connection, execute_plugins=False))
+        except sqlite3.OperationalError as error:
+            raise SetupError(
+                f"{self.paths.database} cannot be read: {error}. SQLite needs to write beside a "
+                "database that is in use: copy it with .backup, or read it as its own user"
+            ) from error
         except sqlite3.DatabaseError as error:
             raise SetupError(f"{self.paths.database} is not a ledger: {error}") from error
         finally:
