@@ -80,36 +80,46 @@ class Position(NamedTuple):
     """Where a fund's money stands: `n` money entries, the `last` one's index, the line.
 
     cursor: everything of the inflow line below it is spent or refunded. counters: name ->
-    minor units, zero ones absent.
+    minor units, zero ones absent. balance and line_end follow from the counters, and are
+    carried along because every entry asks for them.
     """
 
     n: int = 0
     last: int | None = None
     cursor: int = 0
     counters: Mapping[str, int] = {}
+    balance: int = 0
+    line_end: int = 0
 
-    @property
-    def balance(self) -> int:
-        return sum(COUNTERS[name] * minor for name, minor in self.counters.items())
-
-    @property
-    def line_end(self) -> int:
-        return sum(_LINE.get(name, 0) * minor for name, minor in self.counters.items())
+    @classmethod
+    def stored(cls, n: int, last: int | None, cursor: int, counters: Mapping[str, int]) -> Position:
+        """A position of which only the rest was stored."""
+        balance = sum(COUNTERS[name] * minor for name, minor in counters.items())
+        line_end = sum(_LINE.get(name, 0) * minor for name, minor in counters.items())
+        return cls(n, last, cursor, counters, balance, line_end)
 
     def count(self, name: str) -> int:
         return self.counters.get(name, 0)
 
     def moved(self, index: int, changes: Mapping[str, int], cursor: int | None = None) -> Position:
         """The position after entry `index` added `changes` to its counters."""
-        counters = dict(self.counters)
+        counters, balance, line_end = dict(self.counters), self.balance, self.line_end
         for name, minor in changes.items():
             if minor:
-                counters[name] = counters.get(name, 0) + minor
-        after = Position(self.n + 1, index, self.cursor if cursor is None else cursor, counters)
-        if max(counters.values(), default=0) >= LIMIT_MINOR or after.line_end >= LIMIT_MINOR:
-            raise Refusal("amount_too_large", "a counter of the fund would reach 10^18 minor units")
-        assert after.balance >= 0, "spans and balance count the same money"
-        return after
+                counters[name] = total = counters.get(name, 0) + minor
+                balance += COUNTERS[name] * minor
+                line_end += _LINE.get(name, 0) * minor
+                if total >= LIMIT_MINOR:
+                    _refuse_too_large()
+        if line_end >= LIMIT_MINOR:
+            _refuse_too_large()
+        assert balance >= 0, "spans and balance count the same money"
+        after = self.cursor if cursor is None else cursor
+        return Position(self.n + 1, index, after, counters, balance, line_end)
+
+
+def _refuse_too_large() -> NoReturn:
+    raise Refusal("amount_too_large", "a counter of the fund would reach 10^18 minor units")
 
 
 class Movement(NamedTuple):

@@ -7,11 +7,13 @@ floats lose cents. docs/format.md, "Money".
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from ledger.errors import LedgerError
 
 LIMIT_MINOR = 10**18  # every counter and span end stays below; fits SQLite's 64-bit integers
 EXPONENT_MAX = 4
+AMOUNTS_KEPT = 16_384
 
 # ISO 4217, every active code that has a minor unit (list of 2026-01-01). The table goes into
 # the genesis entry; a code's exponent never changes afterwards.
@@ -52,6 +54,12 @@ def parse_amount(text: object, exponent: int) -> int:
     """
     if not isinstance(text, str):
         raise AmountError('an amount is a decimal string of major units, such as "150000.00"')
+    return _parse_amount(text, exponent)
+
+
+# The same amount is read at several steps, and people give round sums.
+@lru_cache(maxsize=AMOUNTS_KEPT)
+def _parse_amount(text: str, exponent: int) -> int:
     match = _AMOUNT.fullmatch(text)
     if match is None:
         raise AmountError(f"{text[:40]!r} is not an amount; write it like 150000 or 150000.50")

@@ -169,7 +169,7 @@ class Transaction:
         if fund is None:
             fund = fund_of(index, platform, self._entry(index)["statement"])
             self._recall.keep_fund(fund)
-        return fund, Position(n, last, cursor, msgspec.json.decode(counters))
+        return fund, Position.stored(n, last, cursor, msgspec.json.decode(counters))
 
     def movement(self, index: int) -> Movement | None:
         entry = self._entry(index)
