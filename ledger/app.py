@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from ledger import api
 from ledger.config import Config
+from ledger.errors import NotFound
 from ledger.problems import is_ours, problem, problem_of
 from ledger.service import Ledger
 
@@ -50,6 +51,9 @@ def log_line(request_id: str, error: Exception) -> str:
 
 def _name_request() -> None:
     g.request_id = request_id_of(request.headers.get("X-Request-Id"))
+    if request.environ["PATH_INFO"].startswith("//"):
+        # werkzeug would take it for another spelling of the same path.
+        raise NotFound("a path begins with one slash")
 
 
 def _finish(response: Response) -> Response:

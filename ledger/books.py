@@ -119,7 +119,8 @@ class Position(NamedTuple):
 
 
 def _refuse_too_large() -> NoReturn:
-    raise Refusal("amount_too_large", "a counter of the fund would reach 10^18 minor units")
+    detail = "a counter of the fund, or its inflow line, would reach 10^18 minor units"
+    _refuse("amount_too_large", "/amount", detail)
 
 
 class Movement(NamedTuple):

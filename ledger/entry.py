@@ -32,6 +32,7 @@ _UNWANTED = (
     "\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff\ufdd0-\ufdef"
 ) + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000))
 _FORBIDDEN = re.compile(f"[\x00-\x1f{_UNWANTED}]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 # In the text of a document: JSON itself refuses raw C0 controls within strings.
 _FORBIDDEN_RAW = re.compile(f"[{_UNWANTED}]")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
@@ -106,8 +107,8 @@ _DECODER = json.JSONDecoder(
 class Parsed(NamedTuple):
     """A JSON document whose values are not checked yet.
 
-    is_plain: no string in it can hold a forbidden character. Then whatever checks the kinds of
-    all values (a schema) has checked everything, and `check_values` is only wanted for the
+    is_plain: no string in it can hold a lone surrogate. Then whatever checks the kinds of all
+    values (a schema) has seen that all is readable, and `check_values` is only wanted for the
     place of a fault.
     """
 
@@ -130,7 +131,7 @@ def parse_json(data: bytes) -> Parsed:
         raise Refusal("malformed", f"not JSON: {error.msg} at character {error.pos}") from error
     except FormatError as error:
         raise Refusal("malformed", str(error)) from error
-    return Parsed(value, _is_plain(text))
+    return Parsed(value, "\\u" not in text)
 
 
 def _is_plain(text: str) -> bool:
@@ -142,10 +143,22 @@ def _is_plain(text: str) -> bool:
     return _FORBIDDEN_RAW.search(text) is None
 
 
-def check_values(value: Any) -> None:
-    """Refuse (`malformed`) any value the format does not allow, saying where it stands."""
+def forbidden_character(text: str) -> str | None:
+    """The first character of `text` that the format allows in none, as U+0000; None if none."""
+    if text.isascii() and text.isprintable():
+        return None
+    found = _FORBIDDEN.search(text)
+    return f"U+{ord(found[0]):04X}" if found else None
+
+
+def check_values(value: Any, with_texts: bool = True) -> None:
+    """Refuse (`malformed`) any value the format does not allow, saying where it stands.
+
+    with_texts: look at the characters of texts too. Of a post they are left to the schema,
+    since they are spelling; only a lone surrogate, which no UTF-8 can hold, is unreadable.
+    """
     try:
-        _walk(value, 1)
+        _walk(value, 1, _FORBIDDEN if with_texts else _SURROGATE)
     except _Bad as bad:
         pointer = "".join(f"/{pointer_token(str(step))}" for step in reversed(bad.path))
         _malformed(pointer, str(bad))
@@ -175,10 +188,10 @@ class _Bad(Exception):
         self.path: list[str | int] = []
 
 
-def _walk(value: Any, depth: int) -> None:
-    """Raise _Bad for whatever strict reading refuses."""
+def _walk(value: Any, depth: int, unwanted: re.Pattern[str]) -> None:
+    """Raise _Bad for whatever strict reading refuses. unwanted: in texts."""
     if isinstance(value, str):
-        if not (value.isascii() and value.isprintable()) and (bad := _FORBIDDEN.search(value)):
+        if not (value.isascii() and value.isprintable()) and (bad := unwanted.search(value)):
             raise _Bad(f"the character U+{ord(bad[0]):04X} is not allowed in a text")
     elif value is True or value is False:
         return
@@ -194,10 +207,10 @@ def _walk(value: Any, depth: int) -> None:
     elif depth > NESTING_MAX:
         raise _Bad(f"nested more than {NESTING_MAX} deep")
     else:
-        _walk_members(value, depth + 1)
+        _walk_members(value, depth + 1, unwanted)
 
 
-def _walk_members(value: dict[str, Any] | list[Any], depth: int) -> None:
+def _walk_members(value: dict[str, Any] | list[Any], depth: int, unwanted: re.Pattern[str]) -> None:
     members: Iterable[tuple[str | int, Any]]
     if isinstance(value, dict):
         members = value.items()
@@ -210,7 +223,7 @@ def _walk_members(value: dict[str, Any] | list[Any], depth: int) -> None:
     step: str | int = 0
     try:
         for step, member in members:  # noqa: B007 - the path of a _Bad wants the last step
-            _walk(member, depth)
+            _walk(member, depth, unwanted)
     except _Bad as bad:
         bad.path.append(step)
         raise

@@ -52,19 +52,19 @@ def read_submission(body: bytes, currencies: Mapping[str, int], now: datetime) -
     """
     value, is_plain = parse_json(body)
     if not is_plain:
-        check_values(value)
+        check_values(value, with_texts=False)
     is_batch = isinstance(value, dict) and "entries" in value
     try:
         documents = _batch(value) if is_batch else [value]
         posts, refusal = _posts(documents, currencies, now)
     except (Refusal, TypeError, RecursionError):
-        check_values(value)
+        check_values(value, with_texts=False)
         raise
     submission = Submission(posts, refusal, is_batch)
     if refusal is not None:
         # What is unreadable anywhere comes before any fault of one post. When every post is
         # right, its schema has seen that no value is of a kind that would be unreadable.
-        check_values(value)
+        check_values(value, with_texts=False)
         submission.located(refusal, len(posts))
     return submission
 

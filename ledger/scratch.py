@@ -19,6 +19,7 @@ _KINDS = ("donation", "disbursement", "transfer")
 # kind (0: none), is_operational, fund and to_fund as numbers, then the eight amounts.
 _RECORD = struct.Struct("<BBII8q")
 _PARTITIONS = 64  # each is read back whole: ten million refs make 4 MB a partition
+_IN_MEMORY_BYTES = 32 * 1024  # of each partition
 _DIGEST_BYTES = 16  # two of 10^9 refs share one by accident with a chance below 10^-20
 
 
@@ -73,7 +74,11 @@ class RefFile:
     """Every (platform, ref) an audit has met, to find out in the end which stood twice."""
 
     def __init__(self) -> None:
-        self._files = [tempfile.TemporaryFile() for _ in range(_PARTITIONS)]  # noqa: SIM115 - as above
+        # Files only once they fill: most logs are small, and 64 files for each would be felt.
+        self._files = [
+            tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 - as above
+            for _ in range(_PARTITIONS)
+        ]
 
     def close(self) -> None:
         for file in self._files:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
-from ledger.entry import INTEGER_MAX, SYSTEM_PLATFORM
+from ledger.entry import INTEGER_MAX, SYSTEM_PLATFORM, forbidden_character
 from ledger.money import EXPONENT_MAX, AmountError, parse_amount
 
 ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -188,6 +188,8 @@ class Text(Spelled):
             return "expected a text"
         if not 1 <= len(value) <= self.longest:
             return f"expected 1 to {self.longest} characters, found {len(value)}"
+        if (character := forbidden_character(value)) is not None:
+            return f"the character {character} is not allowed in a text"
         return "a text has no space at either end" if value != value.strip() else None
 
 

@@ -338,6 +338,18 @@ def test_refused(client: Api, code: str, case: tuple[list[Statement], Statement,
     assert traces(client) == left
 
 
+@pytest.mark.parametrize(
+    "character", ["\n", "\x7f", "\x85", "\u202e", "\ufeff", "\uffff", "\U0001fffe"]
+)
+def test_a_character_that_no_text_holds(client: Api, character: str) -> None:
+    """It is spelling: of a text `invalid`, of an amount `invalid_amount`, escaped or raw."""
+    text, amount = disbursement(purpose=f"a{character}b"), donation(amount=f"5{character}")
+    for statement, code in ((text, "invalid"), (amount, "invalid_amount")):
+        for raw in (False, True):
+            body = json.dumps({"statement": statement}, ensure_ascii=not raw).encode()
+            problem(client.send(body), 422, code)
+
+
 def test_an_amount_too_large_for_the_books(client: Api) -> None:
     client.post(fund("air", currency="CLF"))  # of four decimals, so 15 digits are too many
     response = client.send(body_of(donation(currency="CLF", amount="9" * 15)))
@@ -405,9 +417,8 @@ UNREADABLE = {
     "a float": body_of(donation(amount=1.5)),
     "NaN beside the statement": b'{"statement":{},"signatures":NaN}',
     "null beside the posts": b'{"entries":[{}],"x":null}',
-    "a control in a text": body_of(disbursement(purpose="a\x7fb")),
-    "a bidi control in a text": body_of(disbursement(purpose="a\u202eb")),
-    "the same, raw": b'{"statement":{"type":"party","name":"\xe2\x80\xae"}}',
+    "a lone surrogate in a text": body_of(disbursement(purpose="a\ud800b")),
+    "a lone surrogate in an amount": body_of(donation(amount="\udfff")),
     "minus zero as a target": body_of(refund(7)).replace(b"7", b"-0"),
     **{f"{depth} deep": b'{"statement":' + b"[" * depth + b"]" * depth + b"}"
        for depth in (16, 100, 500, 900, 990, 100_000)},

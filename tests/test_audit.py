@@ -207,7 +207,7 @@ def test_any_bit_of_the_checkpoint(log: Log, honest: Log) -> None:
 
 def test_any_bit_of_an_entry_is_found_at_the_entry(log: Log, honest: Log) -> None:
     path, owner = last_bundle(log), owners(log)
-    for bit in random.Random(1).sample(range(len(owner) * 8), 1_000):
+    for bit in random.Random(1).sample(range(len(owner) * 8), 3_000):
         assert wrong(log.copy().flip(path, bit), honest).index == owner[bit // 8], bit
 
 

@@ -116,6 +116,7 @@ def key_without_party(ledger: Ledger, platform: str) -> str:
     return key
 
 
+@pytest.mark.slow
 def test_twenty_thousand_statements_are_sound_to_a_stranger(ledger: Ledger) -> None:
     """Posted on this machine through the same door, then judged over HTTP."""
     refused = expected(SEED, MANY)

@@ -220,13 +220,13 @@ WHAT_BECOMES = [
     ("n id with spaces", "invalid"),
     ("n-" + "i" * 60, "invalid"),  # with .in it is longer than a ref
     ("/grants/59", "invalid"),  # no id: its place in the file
-    (r"'n-\x1b[31mred'", "malformed"),  # what a terminal would obey is shown, not sent
+    (r"'n-\x1b[31mred'", "invalid"),  # what a terminal would obey is shown, not sent
     ("n-title-long", "invalid"),
     ("n-title-blank", "invalid"),
     ("n-title-missing", "invalid"),
     ("n-title-email", "personal_data_suspected"),
-    ("n-title-newline", "malformed"),
-    ("n-title-bidi", "malformed"),
+    ("n-title-newline", "invalid"),
+    ("n-title-bidi", "invalid"),
     ("n-title-surrogate", "malformed"),
     ("n-nobody", "invalid_amount"),
     ("/grants/69", "invalid"),  # a key twice, so that none of it can be relied on

@@ -118,7 +118,7 @@ def test_the_earliest_repeat_is_found(pairs: list[tuple[str, str]]) -> None:
 def test_the_earliest_repeat_of_many() -> None:
     """More than the files keep in memory, so that they are read back from disk."""
     chance = random.Random(5)
-    pairs = [(PLATFORM, f"ref-{n}") for n in range(60_000)]
+    pairs = [(PLATFORM, f"ref-{n}") for n in range(100_000)]
     assert first_repeat(pairs) is None
     for repeats in (0, 1, 5):
         for _ in range(repeats):
@@ -272,6 +272,7 @@ def peak_of(directory: Path, size: int) -> int:
     return int(peak)
 
 
+@pytest.mark.slow
 def test_the_memory_of_an_audit_does_not_grow_with_the_log(tmp_path: Path) -> None:
     small, large = peak_of(tmp_path / "small", 3_000), peak_of(tmp_path / "large", LARGE)
     assert large < 1.3 * small, f"{small / 1e6:.0f} MB, then {large / 1e6:.0f} MB"
