@@ -20,12 +20,12 @@ INSTALL := $(PIP) install $(WHEELS) --require-hashes
 # The project stays editable, so a change in the code needs no new install.
 INSTALL_SELF := $(PIP) install --no-deps --no-build-isolation --editable .
 
-.PHONY: help run test lint format requirements clean
+.PHONY: help run test bench lint format requirements clean
 .DEFAULT_GOAL := help
 
 help:
 	@sed -n '2,4s/^# \{0,1\}//p' Makefile
-	@echo "Also: make lint | format | requirements | clean"
+	@echo "Also: make bench | lint | format | requirements | clean"
 	@echo "Variables: PYTHON=$(PYTHON) PORT=$(PORT) AMANAH_DATABASE=$(AMANAH_DATABASE) PYTEST_ARGS='$(PYTEST_ARGS)'"
 
 run: $(VENV)/.runtime
@@ -34,6 +34,9 @@ run: $(VENV)/.runtime
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -82,4 +85,4 @@ requirements:
 clean:
 	rm -rf $(VENV) .venv-lock build dist *.egg-info .coverage htmlcov
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find ledger schemas tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find bench ledger schemas tests -name __pycache__ -type d -prune -exec rm -rf {} +

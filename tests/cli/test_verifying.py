@@ -18,7 +18,7 @@ import pytest
 from ledger.tlog.note import SigningKey
 from tests.command_line import SCRIPT, Amanah, Site, lines
 from tests.simulator import Witness
-from tests.support import HERE, ORIGIN, donation
+from tests.support import HERE, ORIGIN, body_of, donation
 
 NASTY = HERE / "data" / "360giving-nasty.json"
 
@@ -187,3 +187,30 @@ def test_verifying_a_file_loads_no_server_and_no_network(site: Site) -> None:
     modules = loaded(site.amanah, "verify", site.amanah.database)
     assert "sqlite3" in modules
     assert modules & {"flask", "werkzeug", "gunicorn", "urllib3"} == set()
+
+
+def test_a_ledger_can_be_verified_while_it_grows(site: Site) -> None:
+    """What is read first stays what is judged, whatever is sealed in the meantime."""
+    stop = threading.Event()
+    posted: list[int] = []
+
+    def post() -> None:
+        while not stop.is_set():
+            body = body_of(donation(ref=f"meanwhile-{len(posted)}"))
+            posted.append(site.server.request("POST", "/v1/entries", body, site.key).status)
+
+    poster = threading.Thread(target=post)
+    poster.start()
+    try:
+        verdicts = [
+            site.amanah("verify", target, "--json")
+            for target in (site.server.url, site.amanah.database) * 4
+        ]
+    finally:
+        stop.set()
+        poster.join()
+    assert [verdict.code for verdict in verdicts] == [0] * 8
+    sizes = [verdict.json["size"] for verdict in verdicts]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[-1]
+    assert set(posted) == {201}
