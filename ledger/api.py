@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from functools import lru_cache
 from typing import Any, NoReturn, ParamSpec, TypeVar
 from urllib.parse import urlencode
 
@@ -34,8 +35,9 @@ from ledger.problems import MEANINGS, Reply, json_body
 from ledger.sequencer import Pending, Sealed
 from ledger.service import WRITE, Ledger
 from ledger.store.sqlite import ApiKey
-from ledger.tlog.checkpoint import open_checkpoint
+from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.merkle import prove_consistency, prove_inclusion, root_at
+from ledger.tlog.note import VerifierKey
 from ledger.tlog.proof import TlogProof
 from ledger.tlog.tile import parse_bundle_path, parse_tile_path
 
@@ -174,7 +176,7 @@ def get_receipt(index: str) -> Response:
     ledger, number = current_ledger(), _path_index(index)
     data = ledger.store.entry_bytes(number)
     note = ledger.store.checkpoint()
-    checkpoint = open_checkpoint(note, ledger.vkeys[0])
+    checkpoint = _published(note, ledger.vkeys[0])
     proof = prove_inclusion(number, checkpoint.size, ledger.store.nodes(checkpoint.size).node)
     if _prefers("text/plain", "application/json") == "text/plain":
         response = _bytes(TlogProof(data, number, proof, note).format(), "plain")
@@ -319,7 +321,7 @@ def _tree_size(query: dict[str, str], name: str) -> int:
 def get_ledger() -> Response:
     """What this ledger is, how far it is, and what it takes."""
     ledger = current_ledger()
-    published = open_checkpoint(ledger.store.checkpoint(), ledger.vkeys[0])
+    published = _published(ledger.store.checkpoint(), ledger.vkeys[0])
     return _json(
         {
             "format": FORMAT,
@@ -362,9 +364,20 @@ def get_tile(path: str) -> Response:
     return response
 
 
+@lru_cache(maxsize=8)
+def _published(note: bytes, log_key: VerifierKey) -> Checkpoint:
+    """A checkpoint of ours, opened; every receipt asks for the newest."""
+    return open_checkpoint(note, log_key)
+
+
+@lru_cache(maxsize=64)
+def _gzipped(bundle: bytes) -> bytes:
+    return gzip.compress(bundle, 1, mtime=0)
+
+
 def _compressed(bundle: bytes) -> Response:
     if request.accept_encodings.quality("gzip") > 0:
-        response = _bytes(gzip.compress(bundle, 1, mtime=0), "octet-stream")
+        response = _bytes(_gzipped(bundle), "octet-stream")
         response.headers["Content-Encoding"] = "gzip"
     else:
         response = _bytes(bundle, "octet-stream")

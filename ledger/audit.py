@@ -266,6 +266,8 @@ class _Audit:
             raise LogMismatch(0, "first entry", "the ledger's genesis", found)
         if not is_understood(statement):
             return  # what another format calls its origin and keys is not known here
+        if statement.get("ref") != "genesis":
+            raise LogMismatch(0, "ref of the genesis", "genesis", str(statement.get("ref")))
         if statement.get("origin") != self.checkpoint.origin:
             raise LogMismatch(
                 0, "origin in the genesis", self.checkpoint.origin, str(statement.get("origin"))

@@ -402,6 +402,7 @@ def test_a_root_of_another_tree(log: Log, honest: Log) -> None:
 GENESIS: dict[str, tuple[Document, str]] = {
     "other origin": ({"origin": "other.example"}, "origin in the genesis"),
     "no origin": ({"origin": None}, "origin in the genesis"),
+    "other ref": ({"ref": "origin"}, "ref of the genesis"),
     "other key": ({"vkeys": ["x"]}, "keys in the genesis"),
     "no key": ({"vkeys": None}, "keys in the genesis"),
     "a number for keys": ({"vkeys": 5}, "keys in the genesis"),

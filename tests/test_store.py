@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from sqlite_utils import Database
 
 from ledger import sequencer
 from ledger.entry import decode_entry
-from ledger.errors import NotFound
+from ledger.errors import NotFound, SetupError
 from ledger.service import Ledger
 from ledger.store.sqlite import SqliteStore
 from ledger.tlog.merkle import HASH_SIZE
@@ -83,6 +85,19 @@ def test_every_tile_of_every_size_is_there(ledger: Ledger) -> None:
         store.tile(Tile(0, 2, store.size() % TILE_WIDTH + 1))
     with pytest.raises(NotFound):
         store.tile(Tile(1, 0, 3))
+
+
+@pytest.mark.parametrize("made", ["", "CREATE TABLE theirs (a)"], ids=["empty", "of others"])
+def test_a_database_that_is_no_ledger_is_left_as_it_is(tmp_path: Path, made: str) -> None:
+    path = tmp_path / "theirs.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(made)
+    path.touch()
+    before = path.read_bytes()
+    with pytest.raises(SetupError, match="is not a ledger"):
+        SqliteStore(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["theirs.db"]
 
 
 def test_reading_takes_no_lock(ledger: Ledger, tmp_path: Path) -> None:

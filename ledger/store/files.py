@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -132,9 +133,13 @@ class HighWater:
         while True:
             self._dirty.wait()
             self._dirty.clear()
-            fd = os.open(self.path, os.O_RDONLY)
             try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+                fd = os.open(self.path, os.O_RDONLY)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+            except OSError as error:
+                # The next post finds out by itself whether it can write; this goes on.
+                sys.stderr.write(f"{self.path} cannot be flushed to disk: {error}\n")
             time.sleep(1)

@@ -29,6 +29,8 @@ from ledger.store.transaction import LEAF_HASHES, Recall, Transaction, terms_of
 from ledger.tlog.merkle import HASH_SIZE
 from ledger.tlog.tile import TILE_WIDTH, Tile, TileCache, TileHashes, encode_bundle, tile_width
 
+TREES_KEPT = 16  # what is published, and sizes that somebody follows
+BUNDLES_KEPT = 64  # some 120 kB each
 TAIL_TERMS_CACHED = 4_096  # of entries that the terms table does not reach yet
 BUSY_TIMEOUT_S = 10.0  # for tools that write past our file lock
 
@@ -70,8 +72,11 @@ class SqliteStore:
         self._writer: sqlite3.Connection | None = None
         self._recall = Recall()
         self._tiles = TileCache()
+        # Both never change: the tree of one size, and a bundle that is full.
+        self.nodes = lru_cache(maxsize=TREES_KEPT)(self._nodes)
+        self._full_bundle = lru_cache(maxsize=BUNDLES_KEPT)(self._read_bundle)
         self._terms = lru_cache(maxsize=TAIL_TERMS_CACHED)(self._terms_at)
-        if not self._is_current():
+        if self._has_pending_migrations():
             with self._locked():
                 migrations.apply(Database(self._open_writer(), execute_plugins=False))
 
@@ -84,6 +89,12 @@ class SqliteStore:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644))
         except FileExistsError as error:
             raise SetupError(f"{path} exists already; a ledger is never overwritten") from error
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            _make_durable(connection)
+            migrations.apply(Database(connection, execute_plugins=False))
+        finally:
+            connection.close()
         return cls(path)
 
     def close(self) -> None:
@@ -155,8 +166,7 @@ class SqliteStore:
                 isolation_level=None,
                 check_same_thread=False,
             )
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
+            _make_durable(connection)
             self._writer = connection
         return self._writer
 
@@ -167,10 +177,14 @@ class SqliteStore:
 
     # -- reading
 
-    def _is_current(self) -> bool:
+    def _has_pending_migrations(self) -> bool:
+        """Raises SetupError for any database but a ledger's, which is then left as it is."""
         connection = sqlite3.connect(f"file:{self.paths.database}?mode=ro", uri=True)
         try:
-            return not migrations.pending(Database(connection, execute_plugins=False))
+            database = Database(connection, execute_plugins=False)
+            if not migrations.applied(database):
+                raise SetupError(f"{self.paths.database} is not a ledger: it has no tables of one")
+            return bool(migrations.pending(database))
         except sqlite3.OperationalError as error:
             raise SetupError(
                 f"{self.paths.database} cannot be read: {error}. SQLite needs to write beside a "
@@ -299,13 +313,17 @@ class SqliteStore:
 
     def bundle(self, index: int, width: int) -> bytes:
         """The entry bundle in the width asked for. Raises NotFound beyond what is committed."""
+        read = self._full_bundle if width == TILE_WIDTH else self._read_bundle
+        return read(index, width)
+
+    def _read_bundle(self, index: int, width: int) -> bytes:
         entries = self.entries(index * TILE_WIDTH, index * TILE_WIDTH + width)
         if len(entries) < width:
             have = tile_width(0, index, self.size())
             raise NotFound(f"entry bundle {index} is {have} entries wide, not {width}")
         return encode_bundle(entries)
 
-    def nodes(self, size: int) -> TileHashes:
+    def _nodes(self, size: int) -> TileHashes:
         """The nodes of the tree of the first `size` entries."""
         return TileHashes(self.tile, size, self._tiles)
 
@@ -360,6 +378,12 @@ class SqliteStore:
             "SELECT key_id, platform, scopes, created_at, revoked_at FROM keys ORDER BY created_at"
         )
         return [_api_key(row) for row in self._rows(sql)]
+
+
+def _make_durable(connection: sqlite3.Connection) -> None:
+    """What is committed is on disk, and readers do not wait for writers."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
 
 
 def _api_key(row: Any) -> ApiKey:
