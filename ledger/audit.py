@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from ledger.books import Books, EmptyState
+from ledger.books import Books
 from ledger.chain import Tip, verify
 from ledger.entry import (
     SYSTEM_PLATFORM,
@@ -31,6 +31,7 @@ from ledger.errors import (
     Refusal,
 )
 from ledger.scratch import MovementFile, RefFile
+from ledger.state import EmptyState
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.merkle import HASH_SIZE, Frontier, prove_inclusion
 from ledger.tlog.note import VerifierKey

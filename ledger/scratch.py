@@ -13,7 +13,7 @@ from collections.abc import Iterator, MutableMapping
 from hashlib import sha256
 from typing import IO
 
-from ledger.books import Movement
+from ledger.state import Movement
 
 _KINDS = ("donation", "disbursement", "transfer")
 # kind (0: none), is_operational, fund and to_fund as numbers, then the eight amounts.

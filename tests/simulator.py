@@ -18,10 +18,11 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.audit import Known
-from ledger.books import Books, EmptyState
+from ledger.books import Books
 from ledger.entry import FORMAT, NO_PREV, SYSTEM_PLATFORM, canonical, entry_hash
 from ledger.errors import NotFound
 from ledger.service import Ledger
+from ledger.state import EmptyState
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.cosignature import ed25519_message
 from ledger.tlog.note import ED25519_COSIGNATURE, Signature, SigningKey, VerifierKey, sign_note

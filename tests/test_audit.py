@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from ledger.audit import Known, Report, audit
-from ledger.books import COUNTERS
 from ledger.entry import SYSTEM_PLATFORM, canonical, entry_hash
 from ledger.errors import (
     REFUSALS,
@@ -24,6 +23,7 @@ from ledger.errors import (
 )
 from ledger.money import format_amount, parse_total
 from ledger.service import Ledger
+from ledger.state import COUNTERS
 from ledger.store.files import HighWater
 from ledger.tlog.note import SigningKey
 from ledger.tlog.policy import Policy

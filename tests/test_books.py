@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from ledger.books import Books, EmptyState, Registration
+from ledger.books import Books
 from ledger.entry import canonical
 from ledger.errors import Refusal
 from ledger.money import CURRENCIES
+from ledger.state import EmptyState, Registration
 from schemas.check import check_statement
 from tests.support import vectors
 

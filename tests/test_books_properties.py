@@ -21,10 +21,11 @@ from hypothesis.stateful import (
 )
 
 from ledger.audit import audit
-from ledger.books import COUNTERS, Books, EmptyState
+from ledger.books import Books
 from ledger.entry import canonical
 from ledger.errors import Refusal
 from ledger.money import format_amount, parse_total
+from ledger.state import COUNTERS, EmptyState
 from schemas.check import check_statement
 from tests.independent.fold import Fold
 from tests.independent.generator import CURRENCIES as GENERATED

@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import pytest
 
-from ledger.books import COUNTERS
 from ledger.config import DEFAULTS
 from ledger.errors import REFUSALS
 from ledger.money import CURRENCIES
 from ledger.problems import STATUSES
 from ledger.service import Ledger
+from ledger.state import COUNTERS
 from ledger.store.files import Paths
 from schemas.fields import Unsupported
 from schemas.statements import STATEMENTS, UNSUPPORTED

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ledger.audit import _Tree
-from ledger.books import Books, EmptyState, Movement
+from ledger.books import Books
 from ledger.chain import Linked, Tip, link
 from ledger.entry import SYSTEM_PLATFORM, canonical
 from ledger.errors import LogMismatch
 from ledger.scratch import MovementFile, RefFile
+from ledger.state import EmptyState, Movement
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import Frontier
 from ledger.tlog.note import SigningKey, sign_note

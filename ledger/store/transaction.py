@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ledger.books import Books, Fund, Movement, Position, Registration, fund_of, movement_of
+from ledger.books import Books
 from ledger.chain import Linked, Tip
 from ledger.entry import NO_PREV
 from ledger.spans import Span
+from ledger.state import Fund, Movement, Position, Registration, fund_of, movement_of
 from ledger.tlog.merkle import HASH_SIZE, Frontier
 from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile
 from schemas.check import mentions
