@@ -60,7 +60,9 @@ def new_receipt() -> None:
         index = ledger.store.index_of_ref(PLATFORM, GIFT)
         assert index is not None, "the worked example holds this gift"
         key, entry_bytes = ledger.vkeys[0], ledger.store.entry_bytes(index)
-        receipt = prove_receipt(ledger.store, index, entry_bytes, key).format()
+        note, size = ledger.store.checkpoint(), ledger.store.size()
+        node = ledger.store.nodes(size).node
+        receipt = prove_receipt(entry_bytes, index, note, size, node).format()
         ledger.close()
     (ROOT / RECEIPT).write_bytes(receipt)
     (ROOT / POLICY).write_text(f"log {key}\nquorum none\n", "utf-8")

@@ -9,11 +9,12 @@ import gzip
 import json
 import re
 from functools import lru_cache
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, current_app, request
 
+from ledger.audit import prove_receipt
 from ledger.entry import (
     ENTRY_BYTES_MAX,
     FORMAT,
@@ -38,7 +39,6 @@ from ledger.store.sqlite import ApiKey
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.merkle import prove_consistency, prove_inclusion, root_at
 from ledger.tlog.note import VerifierKey
-from ledger.tlog.proof import TlogProof
 from ledger.tlog.tile import parse_bundle_path, parse_tile_path
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
@@ -49,8 +49,6 @@ _IMMUTABLE = "public, max-age=31536000, immutable"
 _MUTABLE = "no-cache"
 
 bp = Blueprint("api", __name__)
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 def current_ledger() -> Ledger:
@@ -177,16 +175,17 @@ def get_receipt(index: str) -> Response:
     data = ledger.store.entry_bytes(number)
     note = ledger.store.checkpoint()
     checkpoint = _published(note, ledger.vkeys[0])
-    proof = prove_inclusion(number, checkpoint.size, ledger.store.nodes(checkpoint.size).node)
+    nodes = ledger.store.nodes(checkpoint.size)
+    proof = prove_receipt(data, number, note, checkpoint.size, nodes.node)
     if _prefers("text/plain", "application/json") == "text/plain":
-        response = _bytes(TlogProof(data, number, proof, note).format(), "plain")
+        response = _bytes(proof.format(), "plain")
         name = f"{number}.tlog-proof"
         response.headers["Content-Disposition"] = f'inline; filename="{name}"'
     else:
         rest = {
             "index": number,
             "size": checkpoint.size,
-            "proof": [hash_.hex() for hash_ in proof],
+            "proof": [hash_.hex() for hash_ in proof.hashes],
             "root": checkpoint.root.hex(),
             "checkpoint": note.decode(),
             "witnessed": False,

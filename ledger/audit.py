@@ -32,16 +32,14 @@ from ledger.errors import (
 )
 from ledger.scratch import MovementFile, RefFile
 from ledger.state import EmptyState
-from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
-from ledger.tlog.merkle import HASH_SIZE, Frontier, prove_inclusion
-from ledger.tlog.note import VerifierKey
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.merkle import HASH_SIZE, Frontier, NodeReader, prove_inclusion
 from ledger.tlog.policy import Policy
 from ledger.tlog.proof import TlogProof, parse_proof
 from ledger.tlog.tile import (
     TILE_HEIGHT,
     TILE_WIDTH,
     Tile,
-    TileHashes,
     tile_width,
 )
 from schemas.check import check_statement, is_understood
@@ -97,19 +95,13 @@ class Receipt(NamedTuple):
 
 
 def prove_receipt(
-    reader: Reader, index: int, entry_bytes: bytes, log_key: VerifierKey
+    entry_bytes: bytes, index: int, note: bytes, size: int, node: NodeReader
 ) -> TlogProof:
-    """The receipt of entry `index` under the reader's newest checkpoint.
+    """The receipt of entry `index` under the signed checkpoint `note` of `size` entries.
 
-    Raises NotFound when that checkpoint does not cover it.
+    node: of the tree of that size. Raises ProofError when it does not cover the entry.
     """
-    note = reader.checkpoint()
-    checkpoint = open_checkpoint(note, log_key)
-    if index >= checkpoint.size:
-        raise NotFound(f"the newest checkpoint covers {checkpoint.size} entries, not {index} yet")
-    nodes = TileHashes(reader.tile, checkpoint.size)
-    proof = prove_inclusion(index, checkpoint.size, nodes.node)
-    return TlogProof(entry_bytes, index, proof, note)
+    return TlogProof(entry_bytes, index, prove_inclusion(index, size, node), note)
 
 
 def verify_receipt(data: bytes, policy: Policy) -> Receipt:

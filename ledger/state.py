@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from ledger.errors import Fault, Refusal
-from ledger.money import LIMIT_MINOR, format_amount, parse_amount
+from ledger.money import LIMIT_MINOR, format_amount, parse_amount, parse_total
 from ledger.spans import Span
 
 Total = dict[str, Any]
@@ -195,8 +195,9 @@ def movement_of(
     if kind == "disbursement":
         is_operational = statement["category"] == "operational"
         return Movement(kind, statement["fund"], amount, is_operational=is_operational)
-    spans = totals[-1]["spans"] or [["0", "0"]]  # a donation that fees took whole has none
-    start, end = (int(text.replace(".", "")) for text in spans[0])
+    nothing = format_amount(0, exponent)
+    spans = totals[-1]["spans"] or [[nothing, nothing]]  # a donation that fees took whole
+    start, end = (parse_total(text, exponent) for text in spans[0])
     if kind == "transfer":
         ends = {"start": start, "end": end, "to_fund": statement["to_fund"]}
         return Movement(kind, statement["from_fund"], amount, **ends)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ledger import sequencer
 from ledger.entry import decode_entry
 from ledger.errors import NotFound, SetupError
 from ledger.service import Ledger
+from ledger.store import files
 from ledger.store.sqlite import SqliteStore
 from ledger.tlog.merkle import HASH_SIZE
 from ledger.tlog.tile import TILE_WIDTH, Tile, tiles_of
@@ -107,3 +109,32 @@ def test_reading_takes_no_lock(ledger: Ledger, tmp_path: Path) -> None:
     assert store.size() == 1
     store.close()
     assert not ledger.store.paths.lock.exists()
+
+
+def test_what_is_committed_is_on_disk(ledger: Ledger) -> None:
+    """Promise 1: the write-ahead log is flushed with every commit, on every connection."""
+    writer = ledger.store._open_writer()
+    assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert writer.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    ledger.store._drop_writer()  # as after a failure
+    assert ledger.store._open_writer().execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_the_mark_is_flushed_soon_after_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise 3, also again and after a disk that refused once."""
+    flushed = threading.Semaphore(0)
+    refusals = [OSError("no")]
+
+    def fsync(fd: int) -> None:
+        flushed.release()
+        if refusals:
+            raise refusals.pop()
+
+    monkeypatch.setattr("os.fsync", fsync)
+    mark = files.HighWater(tmp_path / "mark")
+    for size in (1, 2):
+        mark.write(size, bytes(32))
+        assert flushed.acquire(timeout=10)
+    assert mark.read() == (2, bytes(32))

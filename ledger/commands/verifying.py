@@ -26,7 +26,7 @@ from ledger.remember import Memory
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.note import VerifierKey, parse_note
 from ledger.tlog.policy import Policy
-from ledger.tlog.tile import TILE_WIDTH, decode_bundle
+from ledger.tlog.tile import TILE_WIDTH, TileHashes, decode_bundle
 
 if TYPE_CHECKING:
     from ledger.client import HttpLedger
@@ -196,12 +196,14 @@ def receipt_get(source: str, index: int, output: BinaryIO) -> None:
     """Get the receipt of entry INDEX from SOURCE, a URL or a database file."""
     with _source(source) as opened:
         named = opened.named_key()
-        size = open_checkpoint(opened.checkpoint(), named).size
+        note = opened.checkpoint()
+        size = open_checkpoint(note, named).size
         if index >= size:
             raise NotFound(f"there is no entry {index} yet; the ledger holds {size}")
         bundle, position = divmod(index, TILE_WIDTH)
         entry_bytes = decode_bundle(opened.reader.bundle(bundle, position + 1), position + 1)[-1]
-        data = prove_receipt(opened.reader, index, entry_bytes, named).format()
+        nodes = TileHashes(opened.reader.tile, size)
+        data = prove_receipt(entry_bytes, index, note, size, nodes.node).format()
     verify_receipt(data, Policy.for_key(named))
     output.write(data)
 

@@ -244,9 +244,8 @@ class SqliteStore:
         if not terms:
             return self._slice(after, limit, newest_first)
         # One read transaction, so that what is indexed and what is not are of one moment.
-        reader = self._reader()
-        with self._reading(reader):
-            indexed, size = reader.execute("SELECT indexed, size FROM head").fetchone()
+        with self._reading():
+            indexed, size = self._row("SELECT indexed, size FROM head")
             tail = [i for i in range(indexed, size) if self._terms(i).issuperset(terms)]
             old = self._indexed_matches(terms, after, limit, newest_first)
         fresh = [i for i in tail if after is None or (i < after if newest_first else i > after)]
@@ -283,12 +282,13 @@ class SqliteStore:
         return frozenset(terms_of(self.entry_bytes(index)))
 
     @contextmanager
-    def _reading(self, reader: sqlite3.Connection) -> Iterator[None]:
-        reader.execute("BEGIN")
+    def _reading(self) -> Iterator[None]:
+        """What this thread reads within is of one moment."""
+        self._rows("BEGIN")
         try:
             yield
         finally:
-            reader.execute("COMMIT")
+            self._rows("COMMIT")
 
     def index_of_ref(self, platform: str, ref: str) -> int | None:
         row = self._row('SELECT "index" FROM refs WHERE platform = ? AND ref = ?', platform, ref)

@@ -65,7 +65,7 @@ class Recall:
 
 
 class Transaction:
-    """What a writer sees and does while it holds the write lock. Satisfies `books.State`.
+    """What a writer sees and does while it holds the write lock. Satisfies `state.State`.
 
     What it looks up it keeps, since nobody else can change it before the lock is let go.
     """
@@ -123,7 +123,7 @@ class Transaction:
         data = self.entry_bytes(index)
         return msgspec.json.decode(data) if data else None
 
-    # -- books.State
+    # -- state.State
 
     @property
     def currencies(self) -> Mapping[str, int]:
