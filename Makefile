@@ -35,8 +35,10 @@ run: $(VENV)/.runtime
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
 
+# BENCH_ARGS=--full grows to five million entries; DOCS=1 puts the result into the docs.
 bench: $(VENV)/.dev
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(BENCH_ARGS)
+	$(if $(DOCS),$(BIN)/python docs/make_performance.py var/bench/performance.json)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -80,6 +82,7 @@ requirements:
 	  && .venv-lock/bin/python -m pip --disable-pip-version-check --quiet install uv==$(UV_VERSION); }
 	$(LOCK) pyproject.toml -o requirements.txt
 	$(LOCK) --group pyproject.toml:build -o requirements-build.txt
+	$(LOCK) bench/requirements-peers.in -o bench/requirements-peers.txt
 	$(LOCK) pyproject.toml --group pyproject.toml:dev -c requirements.txt -o requirements-dev.txt
 
 clean:

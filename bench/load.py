@@ -9,8 +9,8 @@ import asyncio
 import itertools
 import json
 import secrets
-import statistics
 import time
+from array import array
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, cast
 
@@ -20,17 +20,11 @@ PATIENCE_S = 60  # for answers that are under way when the time is up
 FUNDS = 20
 
 
-class Load(NamedTuple):
-    """What one run saw. rate: answers a second; p50_ms, p99_ms: waited for one."""
+class Run(NamedTuple):
+    """What one process saw. waits_s: how long each answer took, in no order."""
 
-    rate: float
-    p50_ms: float
-    p99_ms: float
-
-    @classmethod
-    def median(cls, runs: Sequence[Load]) -> Load:
-        """Of each figure by itself."""
-        return cls(*map(statistics.median, zip(*runs, strict=True)))
+    elapsed_s: float
+    waits_s: array[float]
 
 
 # -- requests
@@ -42,12 +36,12 @@ def get(path: str) -> bytes:
 
 def posts(key: str, count: int, batch: int) -> list[bytes]:
     """`count` requests, each to post `batch` donations that nobody has posted before."""
-    return [_post(key, batch) for _ in range(count)]
+    return [_post(key, range(i * batch, (i + 1) * batch)) for i in range(count)]
 
 
-def _post(key: str, batch: int) -> bytes:
-    entries = [{"statement": _donation(i % FUNDS)} for i in range(batch)]
-    body = json.dumps(entries[0] if batch == 1 else {"entries": entries}).encode()
+def _post(key: str, numbers: range) -> bytes:
+    entries = [{"statement": donation(number)} for number in numbers]
+    body = json.dumps(entries[0] if len(numbers) == 1 else {"entries": entries}).encode()
     head = (
         f"POST /v1/entries HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -55,11 +49,12 @@ def _post(key: str, batch: int) -> bytes:
     return head.encode() + body
 
 
-def _donation(fund: int) -> dict[str, object]:
+def donation(number: int) -> dict[str, object]:
+    """A donation that nobody has posted before, to one fund after another."""
     return {
         "type": "donation",
         "ref": secrets.token_hex(16),  # in no order, which is the worst case for an index
-        "fund": f"fund-{fund}",
+        "fund": f"fund-{number % FUNDS}",
         "amount": "100000.50",
         "currency": "IDR",
         "occurred_at": "2026-01-05T09:00:00+07:00",
@@ -72,7 +67,7 @@ def _donation(fund: int) -> dict[str, object]:
 # -- the run
 
 
-def load(port: int, requests: Sequence[bytes], clients: int, seconds: float, again: bool) -> Load:
+def load(port: int, requests: Sequence[bytes], clients: int, seconds: float, again: bool) -> Run:
     """Send `requests` by so many connections until the time is up or, unless they may be sent
     `again` and again, there are no more. Raises RuntimeError at an answer that is not 2xx."""
     source = itertools.cycle(requests) if again else iter(requests)
@@ -80,7 +75,7 @@ def load(port: int, requests: Sequence[bytes], clients: int, seconds: float, aga
         return runner.run(_load(port, source, clients, seconds))
 
 
-async def _load(port: int, requests: Iterator[bytes], clients: int, seconds: float) -> Load:
+async def _load(port: int, requests: Iterator[bytes], clients: int, seconds: float) -> Run:
     loop = asyncio.get_running_loop()
     connections = [_Connection(requests) for _ in range(clients)]
     for connection in connections:
@@ -91,9 +86,8 @@ async def _load(port: int, requests: Iterator[bytes], clients: int, seconds: flo
     async with asyncio.timeout(seconds + PATIENCE_S):
         await asyncio.gather(*(connection.done for connection in connections))
     elapsed = time.perf_counter() - start
-    waits = sorted(wait for connection in connections for wait in connection.waits)
-    p50, p99 = (waits[int(len(waits) * part)] * 1e3 for part in (0.5, 0.99))
-    return Load(len(waits) / elapsed, p50, p99)
+    waits = (wait for connection in connections for wait in connection.waits)
+    return Run(elapsed, array("d", waits))
 
 
 class _Connection(asyncio.Protocol):

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -26,6 +27,13 @@ def noop_command(address: str) -> list[str]:
 
 def ledger_command(address: str) -> list[str]:
     return gunicorn_command(address, WORKERS)
+
+
+def start_seconds(database: Path, log: Path) -> float:
+    """How long the service takes from nothing until /readyz answers 200."""
+    start = time.perf_counter()
+    with serving(ledger_command, "/readyz", database, log):
+        return time.perf_counter() - start
 
 
 @contextmanager
