@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -96,20 +97,22 @@ def _say_table(document: Document, lines: Sequence[Line]) -> None:
 @click.command()
 @click.option("--seconds", default=Scale().seconds, show_default=True, help="Of each turn.")
 @click.option("--full", is_flag=True, help=f"Grow to {FULL_ENTRIES:,} entries: half an hour.")
-@click.option("--entries", type=int, help="Grow to so many entries.")
+@click.option(
+    "--entries", type=click.IntRange(min=2 * Scale().small), help="Grow to so many entries."
+)
 def main(seconds: float, full: bool, entries: int | None) -> None:
     """Measure the ledger on this machine, in at most ten minutes unless told otherwise.
 
     The figures go to stdout, and with the curves to var/bench.
     """
     entries = entries or (FULL_ENTRIES if full else Scale().entries)
-    if entries < Scale().small:
-        raise click.UsageError(f"--entries must be at least {Scale().small:,}")
     var = ROOT / "var"
     var.mkdir(exist_ok=True)
     if shutil.disk_usage(var).free < entries * DISK_BYTES_EACH:
         needed = entries * DISK_BYTES_EACH / 1e9
         raise click.UsageError(f"{entries:,} entries need {needed:.0f} GB of disk below {var}")
+    # As Ctrl-C does: the servers are stopped and what was filled is removed.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     scale = Scale(seconds=seconds, entries=entries)
     document = measure(scale, PEERS, var, lambda text: click.echo(text, err=True))
     _write(document, var / "bench")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,9 +36,11 @@ def amanah(*arguments: str, database: Path) -> Ran:
         stderr=subprocess.STDOUT,
     ) as process:
         memory = 0
-        while process.poll() is None:
+        while True:
             memory = max(memory, _memory_bytes(process.pid))
-            time.sleep(LOOK_EVERY_S)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(LOOK_EVERY_S)
+                break
         seconds = time.perf_counter() - start
         assert process.stdout is not None
         output = process.stdout.read()
@@ -56,10 +59,8 @@ def has(word: str, *command: str) -> bool:
 def _memory_bytes(pid: int) -> int:
     """Resident bytes of a process and its children. What they share counts more than once."""
     total = 0
-    try:
+    with suppress(psutil.NoSuchProcess):  # one that has just ended
         process = psutil.Process(pid)
         for one in (process, *process.children(recursive=True)):
             total += one.memory_info().rss
-    except psutil.NoSuchProcess:
-        pass  # it has just ended
     return total

@@ -205,7 +205,11 @@ class Growth:
             limit.append(_copy_seconds(target, self.folder / "copy"))
             target.unlink()
         size_mb = self.database.stat().st_size / 1e6
-        how = "`amanah backup`" if has_command else "SQLite's online backup, called by the bench"
+        how = (
+            "`amanah backup`, which verifies every entry of the copy too"
+            if has_command
+            else "SQLite's online backup, called by the bench"
+        )
         return Line(
             "backup, grown ledger",
             "s",

@@ -15,7 +15,7 @@ from bench.lines import Line
 from bench.load import get, posts
 from bench.making import PLATFORM, truncate_wal
 from bench.rows import SINGLE_COMMITS, RawTables, rows_of
-from bench.scale import Scale
+from bench.scale import CROWD, Scale
 from bench.servers import ledger_command, noop_command, serving
 from ledger.service import Ledger
 from ledger.tlog.tile import TILE_WIDTH, Tile, bundle_path
@@ -24,7 +24,6 @@ from ledger.tlog.tile import TILE_WIDTH, Tile, bundle_path
 POSTS_EACH_S = 12_000
 BATCHES_EACH_S = 80
 READ_CLIENTS = 32
-CROWD = 64  # clients of the line that counts
 RAW_COMMITS = 20  # of a large post each, in each turn
 GAIN = 1.1  # what more client processes must bring before they count as needed
 
@@ -104,8 +103,7 @@ class OverHttp:
             name: [{"clients": n} | pair[side]._asdict() for n, pair in loads.items()]
             for side, name in enumerate(("noop", "ours"))
         }
-        crowd = min(loads, key=lambda n: abs(n - CROWD))
-        return [*_crowd_lines(crowd, *loads[crowd]), self._alone_line(*loads[1])], curve
+        return [*_crowd_lines(*loads[CROWD]), self._alone_line(*loads[1])], curve
 
     def _alone_line(self, noop: Load, ours: Load) -> Line:
         size = self.ledger.store.size()
@@ -184,23 +182,22 @@ class OverHttp:
 
     def with_readers(self) -> list[Line]:
         """Single posts while a client streams the log and a read transaction stays open."""
-        connections = max(n for n in self.scale.connections if n <= CROWD)
         runs: dict[str, list[Load]] = {"noop": [], "alone": [], "read": []}
         wal_bytes: dict[str, list[int]] = {"alone": [], "read": []}
         for _ in range(self.scale.turns):
-            prepared = self._posts(connections)
+            prepared = self._posts(CROWD)
             truncate_wal(self.ledger.store.paths)
-            runs["alone"].append(self._load(self.ledger_port, prepared, connections))
+            runs["alone"].append(self._load(self.ledger_port, prepared, CROWD))
             wal_bytes["alone"].append(self._wal_bytes())
             truncate_wal(self.ledger.store.paths)
             with self._long_readers():
-                load = self._load(self.ledger_port, self._posts(connections), connections)
+                load = self._load(self.ledger_port, self._posts(CROWD), CROWD)
                 runs["read"].append(load)
                 wal_bytes["read"].append(self._wal_bytes())
             with self._long_readers():
-                runs["noop"].append(self._load(self.noop_port, prepared, connections))
+                runs["noop"].append(self._load(self.noop_port, prepared, CROWD))
         noop, alone, read = (Load.median(loads) for loads in runs.values())
-        return _reader_lines(connections, noop, alone, read, wal_bytes)
+        return _reader_lines(noop, alone, read, wal_bytes)
 
     @contextmanager
     def _long_readers(self) -> Iterator[None]:
@@ -220,13 +217,15 @@ class OverHttp:
 
 
 def _is_gain(before: tuple[Load, Load], after: tuple[Load, Load]) -> bool:
-    return any(b.rate > GAIN * a.rate for a, b in zip(before, after, strict=True))
+    """Whether one side got more answers, and not at the cost of the other."""
+    gains = [b.rate / a.rate for a, b in zip(before, after, strict=True)]
+    return max(gains) > GAIN and min(gains) > 1 / GAIN
 
 
-def _crowd_lines(connections: int, noop: Load, ours: Load) -> list[Line]:
+def _crowd_lines(noop: Load, ours: Load) -> list[Line]:
     return [
         Line(
-            f"single POST, {connections} clients",
+            f"single POST, {CROWD} clients",
             "req/s",
             ours.rate,
             "req/s no-op POST",
@@ -236,7 +235,7 @@ def _crowd_lines(connections: int, noop: Load, ours: Load) -> list[Line]:
             "answers 201 and does nothing else",
         ),
         Line(
-            f"single POST, {connections} clients, p99",
+            f"single POST, {CROWD} clients, p99",
             "ms",
             ours.p99_ms,
             "ms no-op POST",
@@ -247,9 +246,9 @@ def _crowd_lines(connections: int, noop: Load, ours: Load) -> list[Line]:
 
 
 def _reader_lines(
-    connections: int, noop: Load, alone: Load, read: Load, wal_bytes: dict[str, list[int]]
+    noop: Load, alone: Load, read: Load, wal_bytes: dict[str, list[int]]
 ) -> list[Line]:
-    what = f"single POST, {connections} clients, long readers"
+    what = f"single POST, {CROWD} clients, long readers"
     note = (
         "one client streams every entry bundle, and one read transaction stays open; the no-op "
         "is loaded while the same client streams from the ledger"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 BATCH = 1_000  # entries in a large post
+CROWD = 64  # clients of the line that counts; with 1, always among those of the curve
 SMALL_TREE = 1_000  # entries; what a proof out of a large tree is held against
 
 
@@ -18,7 +19,7 @@ class Scale(NamedTuple):
 
     seconds: float = 1.5
     turns: int = 3
-    connections: tuple[int, ...] = (1, 4, 16, 64, 256)
+    connections: tuple[int, ...] = (1, 4, 16, CROWD, 256)
     batch: int = BATCH
     entries: int = 300_000
     small: int = 100_000
@@ -40,7 +41,7 @@ class Scale(NamedTuple):
 SMOKE = Scale(
     seconds=0.1,
     turns=1,
-    connections=(1, 4),
+    connections=(1, CROWD),
     batch=50,
     entries=1_500,
     small=500,

@@ -35,15 +35,15 @@ MAKER = runpy.run_path(str(DOCS / "make_performance.py"))
 COMMITTED: Any = json.loads((DOCS / "performance.json").read_text("utf-8"))
 
 LINES = """
-single POST, 4 clients
-single POST, 4 clients, p99
+single POST, 64 clients
+single POST, 64 clients, p99
 single POST, 1 client, p50
 batch POST of 50, 2 clients
 receipt GET, 32 clients
 tile GET, 32 clients
 bundle GET, 32 clients
-single POST, 4 clients, long readers
-single POST, 4 clients, long readers, p99
+single POST, 64 clients, long readers
+single POST, 64 clients, long readers, p99
 write-ahead log, long readers
 full audit, one core
 audit memory, grown ledger
@@ -59,25 +59,28 @@ backup, grown ledger
 # -- a run
 
 
-@pytest.fixture(scope="module")
-def document(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What a very small run finds, as it is read from its file again. Peers need a network."""
-    var = tmp_path_factory.mktemp("bench")
-    document = measure(SMOKE, (), var, lambda text: None)
-    assert list(var.iterdir()) == [], "what was filled is removed"
-    return json.loads(json.dumps(document))
+def test_a_run_measures_every_line_and_the_docs_quote_such_a_run(tmp_path: Path) -> None:
+    """One run on a very small scale, for all that follows from it. Peers need a network."""
+    document = measure(SMOKE, (), tmp_path, lambda text: None)
+    assert list(tmp_path.iterdir()) == [], "what was filled is removed"
+    document = json.loads(json.dumps(document))
+    assert document["is_sound"], document["problems"]
+    check_lines(document)
+    check_curves(document)
+    assert shape(COMMITTED) == shape(document)
+    assert all(f"| {line['what']} |" in page(document) for line in document["lines"])
+    assert headline(document).count("**") == 6
 
 
-def test_a_run_measures_every_line_or_says_why_not(document: Any) -> None:
+def check_lines(document: Any) -> None:
     named = [line.what for line in lines_of(document)] + [what for what, _ in document["skipped"]]
     assert sorted(named) == sorted(LINES.strip().splitlines())
     for line in lines_of(document):
         assert line.figure > 0, line
         assert line.limit > 0, line
-    assert document["is_sound"], document["problems"]
 
 
-def test_a_run_holds_its_curves(document: Any) -> None:
+def check_curves(document: Any) -> None:
     for curve in document["clients"].values():
         assert [point["clients"] for point in curve] == list(SMOKE.connections)
         assert all(0 < point["p50_ms"] <= point["p99_ms"] for point in curve)
@@ -85,11 +88,7 @@ def test_a_run_holds_its_curves(document: Any) -> None:
     assert all(size >= rung for size, rung in zip(sizes, SMOKE.rungs, strict=True))
     assert sizes[-1] < SMOKE.entries + 2 * SMOKE.batch
     assert all(rung["bytes_per_entry"] > rung["own_bytes"] for rung in document["sizes"])
-
-
-def test_the_committed_run_has_the_shape_of_a_run(document: Any) -> None:
-    assert shape(COMMITTED) == shape(document)
-    assert COMMITTED["is_sound"]
+    assert all(ET.fromstring(svg) is not None for svg in curves(document).values())
 
 
 def shape(document: Any) -> Any:
@@ -102,24 +101,23 @@ def shape(document: Any) -> Any:
     return "value"
 
 
-def test_what_a_run_found_can_be_written_out(document: Any) -> None:
-    assert headline(document).count("**") == 6
-    for line in document["lines"]:
-        assert f"| {line['what']} |" in page(document)
-    assert all(ET.fromstring(svg) is not None for svg in curves(document).values())
-
-
 def test_an_audit_of_a_ledger_that_was_changed_is_an_error(tmp_path: Path) -> None:
     database = tmp_path / "changed.db"
     with closing(create_ledger(database)) as ledger:
         vkey = str(ledger.vkeys[0])
     command.amanah("verify", str(database), "--vkey", vkey, database=database)
     with closing(sqlite3.connect(database)) as connection:
-        sql = "UPDATE entries SET bytes = replace(bytes, 'Fund', 'Find') WHERE \"index\" = 5"
-        connection.execute(sql)
+        changed = "cast(replace(cast(bytes AS TEXT), 'Fund', 'Find') AS BLOB)"
+        connection.execute(f'UPDATE entries SET bytes = {changed} WHERE "index" = 5')
         connection.commit()
     with pytest.raises(RuntimeError, match="log_mismatch"):
         command.amanah("verify", str(database), "--vkey", vkey, database=database)
+
+
+def test_what_a_command_can_do_is_read_off_its_help() -> None:
+    assert command.has("--vkey", "verify")
+    assert command.has("verify")
+    assert not command.has("--vkey")
 
 
 # -- peers. A stand-in for pymerkle, which is not among what the tests install: its tree is built
@@ -241,6 +239,10 @@ def test_a_chart_has_a_place_inside_for_every_point_and_the_same_bytes_again() -
 
 
 # -- the docs
+
+
+def test_the_committed_run_is_sound() -> None:
+    assert COMMITTED["is_sound"]
 
 
 @pytest.mark.parametrize("name", ["pages", "pictures"])
