@@ -59,17 +59,14 @@ class OverHttp:
     def _load(self, port: int, requests: Sequence[bytes], connections: int) -> Load:
         return self.clients.load(port, requests, connections, self.scale.seconds)
 
-    def _turns(
-        self, connections: int, requests: Callable[[], list[bytes]], again: bool = False
-    ) -> tuple[Load, Load]:
+    def _turns(self, connections: int, requests: Callable[[], list[bytes]]) -> tuple[Load, Load]:
         """The no-op and the ledger on the same requests, fresh in each turn; their medians."""
         noop: list[Load] = []
         ours: list[Load] = []
         for _ in range(self.scale.turns):
             prepared = requests()
             for port, loads in ((self.noop_port, noop), (self.ledger_port, ours)):
-                load = self.clients.load(port, prepared, connections, self.scale.seconds, again)
-                loads.append(load)
+                loads.append(self._load(port, prepared, connections))
         return Load.median(noop), Load.median(ours)
 
     # -- those who ask

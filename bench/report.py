@@ -72,8 +72,14 @@ def _facts(document: Document) -> Iterator[str]:
     yield f"Python {on['python']}, SQLite {on['sqlite']}."
     yield f"The load average before the run was {on['load_before']},"
     yield f"and the run took {document['minutes']} minutes."
+    for processes, rates in document["client_processes"].items():
+        yield f"With {processes} client process{'es' * (processes != '1')}, {_both(rates)}."
     yield f"The ledgers that it filled, of {_listed(document['entries'])} entries, were audited"
     yield "afterwards and are sound." if document["is_sound"] else "afterwards and ARE NOT SOUND."
+
+
+def _both(rates: dict[str, float]) -> str:
+    return f"the no-op answered {rates['noop']:,.0f} and Amanah {rates['ours']:,.0f} posts/s"
 
 
 def _listed(sizes: Sequence[int]) -> str:

@@ -1,4 +1,5 @@
-"""Write what a run of the bench found into the docs: the table, the curves, README's sentence.
+"""Write what a run of the bench found into the docs: the table, the curves, and a sentence of
+three ratios between the same two marks in README.md, where it has them.
 
 python docs/make_performance.py [var/bench/performance.json]
 
@@ -24,7 +25,13 @@ def pages(document: Document) -> dict[Path, str]:
         DOCS / "performance.md": page(document),
         DOCS.parent / "README.md": headline(document),
     }
-    return {path: between(path.read_text("utf-8"), text) for path, text in written.items()}
+    texts = {path: path.read_text("utf-8") for path in written}
+    # README quotes figures once they are worth quoting: it then has the marks.
+    return {
+        path: between(text, written[path])
+        for path, text in texts.items()
+        if BEGIN in text or path.parent == DOCS
+    }
 
 
 def between(text: str, generated: str) -> str:
