@@ -130,7 +130,7 @@ def _over_size(rungs: list[dict[str, float]]) -> Iterator[tuple[str, str]]:
     for name, title, label, lines in (
         ("rate", "Posting in batches", "entries per second", (("Amanah", "entries_per_s"),)),
         ("proof", "An inclusion proof", "microseconds, p50", (("Amanah", "proof_us"),)),
-        ("memory", "A whole `amanah verify`", "MB at most", (("Amanah", "verify_mb"),)),
+        ("memory", "Memory of a whole audit", "MB at most", (("Amanah", "verify_mb"),)),
         (
             "bytes",
             "An entry on disk",

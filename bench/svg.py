@@ -112,7 +112,7 @@ def _legend(series: Sequence[Series]) -> Iterator[str]:
     for one in series:
         yield f'<path {_classes(one)} stroke-width="2" d="M{at:.1f} 43h24"/>'
         yield _text(at + 30, 47, one.name, "start")
-        at += 30 + 7 * len(one.name) + 14
+        at += 30 + 7 * len(one.name) + 18
 
 
 def _grid_row(at: float, tick: float) -> str:
