@@ -2,7 +2,8 @@
 
 Reads orders from stdin and answers each with one JSON value: `append BATCH FILE` with seconds
 (FILE: a JSON array of entries), `prove COUNT` with seconds, `root` with the hex of the root.
-It imports nothing of the ledger, and the ledger nothing of it.
+It imports nothing of the ledger, and the ledger nothing of it. The peers are imported by name:
+they are not installed where types are checked.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,7 @@ class Pymerkle:
     """SqliteTree as it comes: one transaction a call, SQLite's default journal, which flushes."""
 
     def __init__(self, folder: Path) -> None:
-        from pymerkle import SqliteTree  # type: ignore[import-not-found]
-
-        self._tree: Any = SqliteTree(str(folder / "pymerkle.db"))
+        self._tree: Any = import_module("pymerkle").SqliteTree(str(folder / "pymerkle.db"))
 
     def append(self, entries: Sequence[bytes]) -> None:
         if len(entries) == 1:
@@ -46,12 +46,11 @@ class AicsTlog:
     ORIGIN = "ledger.example/peer"
 
     def __init__(self, folder: Path) -> None:
-        import aics_tlog  # type: ignore[import-not-found]
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-        self._tlog: Any = aics_tlog
-        self._store = aics_tlog.DirectoryTileStore(str(folder / "aics-tlog"))
-        self._writer = aics_tlog.IncrementalTileWriter(self._store)
+        self._tlog: Any = import_module("aics_tlog")
+        self._store = self._tlog.DirectoryTileStore(str(folder / "aics-tlog"))
+        self._writer = self._tlog.IncrementalTileWriter(self._store)
         self._key = Ed25519PrivateKey.generate()
 
     def append(self, entries: Sequence[bytes]) -> None:
