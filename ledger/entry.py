@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 import msgspec
@@ -262,18 +263,47 @@ def encode_entry(
     return data
 
 
+class AuditedEntry(msgspec.Struct, forbid_unknown_fields=True):
+    """An entry as `decode_audited_entry` reads it. totals: their bytes, unset when absent."""
+
+    index: int
+    platform: str
+    prev: str
+    recorded_at: str
+    statement: dict[str, Any]
+    totals: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def totals_bytes(self) -> bytes:
+        """Empty when there are none."""
+        return b"" if self.totals is msgspec.UNSET else bytes(self.totals)
+
+
+_AUDITED = msgspec.json.Decoder(AuditedEntry)
+_CANONICAL = msgspec.json.Encoder(order="sorted")
+
+
+def decode_audited_entry(data: bytes) -> AuditedEntry | None:
+    """`decode_entry` at a third of its cost, for an auditor who reads them all; None for
+    whatever is not for certain an entry that is sealed today. `decode_entry` then says.
+
+    What he checks by other means is not looked at: the kinds of the statement's values, by its
+    schema; `prev`, which he compares; the totals, against the bytes of what he adds up.
+    """
+    if len(data) > ENTRY_BYTES_MAX:
+        return None
+    try:
+        entry = _AUDITED.decode(data)
+        is_right = _CANONICAL.encode(entry) == data and _is_time(entry.recorded_at)
+        if is_right and not _is_plain(data.decode()):
+            check_values([entry.platform, entry.statement])
+    except (msgspec.MsgspecError, ValueError, RecursionError, Refusal):
+        return None
+    return entry if is_right else None
+
+
 def decode_entry(data: bytes) -> Entry:
     """Read an entry and hold it to its one spelling. Raises Refusal `malformed`."""
-    return _decode_entry(data, check_all=True)
-
-
-def decode_audited_entry(data: bytes) -> Entry:
-    """`decode_entry` for an auditor, who checks the kinds of all values by other means: those
-    of the statement by its schema, and the totals by adding them up."""
-    return _decode_entry(data, check_all=False)
-
-
-def _decode_entry(data: bytes, check_all: bool) -> Entry:
     if len(data) > ENTRY_BYTES_MAX:
         raise Refusal("malformed", f"entry of {len(data)} bytes; at most {ENTRY_BYTES_MAX}")
     try:
@@ -286,8 +316,7 @@ def _decode_entry(data: bytes, check_all: bool) -> Entry:
     if not is_canonical:
         read_json(data)  # says where, for what strict reading refuses
         raise Refusal("malformed", "the entry is not in canonical form (RFC 8785)")
-    if check_all or not _is_plain(data.decode()):
-        check_values(value)
+    check_values(value)
     if not isinstance(value, dict) or not _FIELDS <= value.keys() <= _FIELDS | _OPTIONAL:
         raise Refusal("malformed", "an entry has the fields " + ", ".join(sorted(_FIELDS)))
     _check_shapes(value)
@@ -317,6 +346,7 @@ def _check_shapes(value: dict[str, Any]) -> None:
         _malformed("/totals", "totals is not a filled array")
 
 
+@lru_cache(maxsize=64)  # entries of one batch share theirs
 def _is_time(text: str) -> bool:
     try:
         return bool(_TIME.fullmatch(text) and datetime.fromisoformat(text))

@@ -1,0 +1,356 @@
+"""One walk over a log, from its first entry to its last, in bounded memory.
+
+It goes bundle by bundle on what `segment` has checked already, and entry by entry wherever
+that found fault, or where more than the books is to be asked: which entry is wrong first, and
+why, is always said by the second way. docs/format.md lists the audited rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from ledger.books import Books
+from ledger.chain import Tip, check_link, verify
+from ledger.entry import SYSTEM_PLATFORM, Entry, canonical, decode_entry, entry_hash
+from ledger.errors import FormatError, LogMismatch, NotFound, Refusal
+from ledger.scratch import MovementFile, RefFile, ref_digest
+from ledger.segment import Checked, Reader, Statement, check_bundle, check_spelling
+from ledger.state import EmptyState, Total
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.merkle import HASH_SIZE, Frontier
+from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile, tile_width
+from schemas.check import is_understood
+
+
+class Known(NamedTuple):
+    """A tree head that the log must extend, from outside of what is audited.
+
+    source: who holds it, for the message.
+    """
+
+    size: int
+    root: bytes
+    source: str
+
+
+Progress = Callable[[int, int], None]  # (entries done, entries in all)
+
+_BROKEN_RULE = "the ledger's software had a bug; or somebody wrote past its rules"
+
+
+class Walk:
+    """The state of one walk. `log_keys`: vkeys, one of which the genesis must name."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        checkpoint: Checkpoint,
+        log_keys: set[str],
+        known: Sequence[Known],
+        movements: MovementFile,
+        refs: RefFile,
+    ) -> None:
+        self.reader, self.checkpoint, self.log_keys = reader, checkpoint, log_keys
+        self.known = sorted((head for head in known if head.size), reverse=True)
+        self.tip = Tip(Frontier())
+        self.tree = UpperTiles(reader, checkpoint.size)
+        self.books = Books(EmptyState(), {}, movements)
+        self.refs = refs
+        self.not_understood: list[tuple[int, str]] = []
+
+    def read_all(self, progress: Progress) -> None:
+        """Read every entry. Raises LogMismatch at the first that is wrong."""
+        try:
+            self._read_entries(progress)
+        except LogMismatch as mismatch:
+            self._check_refs(mismatch.index)
+            raise
+        self._check_refs(None)
+
+    def _read_entries(self, progress: Progress) -> None:
+        size = self.checkpoint.size
+        if size == 0:
+            raise LogMismatch(0, "first entry", "the ledger's genesis", "a log without entries")
+        self._read_bundle()  # the genesis says what all others are checked with
+        progress(self.tip.size, size)
+        for checked in self._checked():
+            if not (checked and self._take_checked(checked)):
+                self._read_bundle()
+            progress(self.tip.size, size)
+            if self.not_understood:
+                break
+        while self.tip.size < size:
+            self._read_bundle()
+            progress(self.tip.size, size)
+        self.tree.check_partial()
+        if self.tip.root != self.checkpoint.root:
+            raise LogMismatch(
+                None, "root of all entries", self.checkpoint.root.hex(), self.tip.root.hex()
+            )
+
+    def _checked(self) -> Iterator[Checked | None]:
+        """The full bundles from the tip on, each checked by itself."""
+        first, end = self.tip.size // TILE_WIDTH, self.checkpoint.size // TILE_WIDTH
+        for index in range(first, end):
+            yield check_bundle(self.reader, index, self.books.currencies)
+
+    # -- bundle by bundle
+
+    def _take_checked(self, checked: Checked) -> bool:
+        """Take a bundle as it was checked; False where it must be taken entry by entry."""
+        start = self.tip.size
+        end = start + TILE_WIDTH
+        is_known_within = bool(self.known) and self.known[-1].size <= end
+        # The entry that fills a tile of level 1 is asked for more than its rules.
+        if is_known_within or end % TILE_WIDTH**2 == 0:
+            return False
+        try:
+            check_link(checked.first, start, self.tip.prev, self.tip.recorded_at)
+        except LogMismatch:
+            return False
+        self.refs.add(checked.refs)
+        for index, (platform, statement, totals) in enumerate(checked.statements, start):
+            try:
+                self._post(index, platform, statement, totals)
+            except LogMismatch:
+                # Of the entry's form, all has been looked at but that of its totals.
+                self._decode(index, self._bundle(index // TILE_WIDTH)[index % TILE_WIDTH])
+                raise
+        last = checked.leaves[-HASH_SIZE:]
+        root, time = checked.root, checked.recorded_at
+        self.tree.extend(self.tip.extend_subtree(root, TILE_HEIGHT, last, time)[::TILE_HEIGHT])
+        return True
+
+    # -- entry by entry
+
+    def _read_bundle(self) -> None:
+        for entry_bytes in self._bundle(self.tip.size // TILE_WIDTH):
+            self._take(entry_bytes)
+
+    def _bundle(self, index: int) -> list[bytes]:
+        """The entries of a bundle, each held against its hash in the level 0 tile."""
+        start = index * TILE_WIDTH
+        width = tile_width(0, index, self.checkpoint.size)
+        data, held, reason = self._held_of(index, width)
+        # Only as wide as the entries go: so a log that was cut is found to end between two.
+        hashes = self.tree.tile(Tile(0, index, held)) if held else b""
+        entries, end = _whole_entries(data, width)
+        first = _first_difference(entries[:held], hashes)
+        if first < min(held, len(entries)):
+            expected = hashes[first * HASH_SIZE : (first + 1) * HASH_SIZE].hex()
+            found = entry_hash(entries[first]).hex()
+            raise LogMismatch(start + first, "leaf hash of the entry", expected, found)
+        if first < width:
+            raise LogMismatch(start + first, "entry", "one in its place", reason)
+        if end < len(data):
+            expected, found = f"{end} bytes for {width} entries", f"{len(data)} bytes"
+            raise LogMismatch(start + width, "end of the entry bundle", expected, found)
+        return entries
+
+    def _held_of(self, index: int, width: int) -> tuple[bytes, int, str]:
+        """A bundle, how many entries of it the reader has, and why not all."""
+        try:
+            return self.reader.bundle(index, width), width, "a bundle that ends before or in it"
+        except (NotFound, FormatError) as error:
+            held = self._widest_bundle(index, width)
+            return self.reader.bundle(index, held) if held else b"", held, str(error)
+
+    def _widest_bundle(self, index: int, width: int) -> int:
+        """How many entries of the bundle the reader still has from its start."""
+        low, high = 0, width - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            try:
+                self.reader.bundle(index, middle)
+                low = middle
+            except (NotFound, FormatError):
+                high = middle - 1
+        return low
+
+    def _take(self, entry_bytes: bytes) -> None:
+        index = self.tip.size
+        entry = self._decode(index, entry_bytes)
+        # Level 0 was compared hash by hash already, with the bundle.
+        self.tree.extend(verify(self.tip, entry, entry_bytes)[TILE_HEIGHT::TILE_HEIGHT])
+        while self.known and self.known[-1].size == self.tip.size:
+            self._check_known(self.known.pop())
+        if index == 0:
+            self._check_genesis(entry)
+        self._check_rules(entry, entry_bytes)
+
+    def _decode(self, index: int, entry_bytes: bytes) -> Entry:
+        try:
+            return decode_entry(entry_bytes)
+        except Refusal as refusal:
+            raise LogMismatch(
+                index, "form of the entry", "canonical JSON of an entry", str(refusal)
+            ) from refusal
+
+    def _check_known(self, head: Known) -> None:
+        if head.root != self.tip.root:
+            raise LogMismatch(
+                head.size - 1,
+                f"root at size {head.size}, against {head.source}",
+                head.root.hex(),
+                self.tip.root.hex(),
+                meaning="two ledgers were mixed up; or this log was rewritten, and what is "
+                "served here is not what was handed out before",
+            )
+
+    def _check_genesis(self, entry: Entry) -> None:
+        statement = entry.statement
+        if entry.platform != SYSTEM_PLATFORM or statement.get("type") != "genesis":
+            found = f"{statement.get('type')!r} by {entry.platform!r}"
+            raise LogMismatch(0, "first entry", "the ledger's genesis", found)
+        if not is_understood(statement):
+            return  # what another format calls its origin and keys is not known here
+        if statement.get("ref") != "genesis":
+            raise LogMismatch(0, "ref of the genesis", "genesis", str(statement.get("ref")))
+        if statement.get("origin") != self.checkpoint.origin:
+            raise LogMismatch(
+                0, "origin in the genesis", self.checkpoint.origin, str(statement.get("origin"))
+            )
+        vkeys = statement.get("vkeys")
+        if not isinstance(vkeys, list) or not any(key in vkeys for key in self.log_keys):
+            found = str(vkeys)
+            expected = " or ".join(sorted(self.log_keys))
+            raise LogMismatch(0, "keys in the genesis", expected, found)
+
+    def _check_rules(self, entry: Entry, entry_bytes: bytes) -> None:
+        """Schema, spelling, references, rights, books: what admission asked, asked again."""
+        statement = entry.statement
+        if entry.unread or not is_understood(statement):
+            what = ", ".join((f"type {statement.get('type')!r}", *entry.unread))
+            self.not_understood.append((entry.index, what))
+        if self.not_understood:
+            # What such an entry did to the books is unknown, and so is all that follows.
+            return
+        currencies = self.books.currencies
+        if entry.index == 0:
+            currencies = statement.get("currencies", {})
+        try:
+            check_spelling(statement, entry_bytes, currencies)
+        except Refusal as refusal:
+            if refusal.code == "not_supported":
+                self.not_understood.append((entry.index, str(refusal)))
+                return
+            raise _broken_rule(entry.index, refusal) from refusal
+        self.refs.add(ref_digest(entry.platform, statement["ref"]))
+        totals = canonical(entry.totals) if entry.totals else b""
+        self._post(entry.index, entry.platform, statement, totals)
+
+    # -- both ways
+
+    def _post(self, index: int, platform: str, statement: Statement, totals: bytes) -> None:
+        """Add an entry to the books, and compare: totals are the bytes of those it carries."""
+        try:
+            added_up = _spell(self.books.post(index, platform, statement))
+        except Refusal as refusal:
+            raise _broken_rule(index, refusal) from refusal
+        # As bytes: compared as values, a `true` would pass for a 1.
+        if added_up != totals:
+            raise LogMismatch(
+                index,
+                "totals, added up again from the first entry",
+                (added_up or b"[]").decode(),
+                (totals or b"[]").decode(errors="replace"),
+                meaning="the ledger's software had a bug; or somebody sealed a false balance",
+            )
+
+    def _check_refs(self, last: int | None) -> None:
+        """Look for a ref that stands twice, up to the entry `last` (None: anywhere)."""
+        repeat = self.refs.first_repeat()
+        if repeat is not None and (last is None or repeat[1] <= last):
+            first, second = repeat
+            raise LogMismatch(
+                second,
+                "rule `ref_conflict`",
+                "a ref that its platform never used before",
+                f"that of entry {first}",
+                meaning=_BROKEN_RULE,
+            )
+
+
+class UpperTiles:
+    """The tiles above the leaves as the tree grows, compared with those the reader holds."""
+
+    def __init__(self, reader: Reader, size: int) -> None:
+        self.reader, self.size = reader, size
+        self.rows: list[list[bytes]] = []  # by level from 1: hashes of the tile in progress
+        self.done: list[int] = []  # by level from 1: full tiles behind
+
+    def extend(self, completed: Sequence[bytes]) -> None:
+        """completed: hashes of the tiles that are full now, those of level 0 first."""
+        for row, hash_ in enumerate(completed):
+            if row == len(self.rows):
+                self.rows.append([])
+                self.done.append(0)
+            self.rows[row].append(hash_)
+            if len(self.rows[row]) == TILE_WIDTH:
+                self._compare(row)
+                self.rows[row] = []
+                self.done[row] += 1
+
+    def check_partial(self) -> None:
+        """Compare the tiles that are still open at the end of the log."""
+        for row, hashes in enumerate(self.rows):
+            if hashes:
+                self._compare(row)
+
+    def _compare(self, row: int) -> None:
+        hashes, tile_index, level = self.rows[row], self.done[row], row + 1
+        tile = Tile(level, tile_index, len(hashes))
+        data = self.tile(tile)
+        for i, hash_ in enumerate(hashes):
+            found = data[i * HASH_SIZE : (i + 1) * HASH_SIZE]
+            if found != hash_:
+                first = (tile_index * TILE_WIDTH + i) << (TILE_HEIGHT * level)
+                raise LogMismatch(first, f"hash {i} of {tile.path()}", hash_.hex(), found.hex())
+
+    def tile(self, tile: Tile) -> bytes:
+        """A tile of any level. Raises LogMismatch when it is not there, or not as wide."""
+        first = (tile.index * TILE_WIDTH) << (TILE_HEIGHT * tile.level)
+        try:
+            data = self.reader.tile(tile)
+        except NotFound as error:
+            raise LogMismatch(first, tile.path(), "a tile", str(error)) from error
+        if len(data) != tile.width * HASH_SIZE:
+            expected = f"{tile.width * HASH_SIZE} bytes"
+            raise LogMismatch(first, tile.path(), expected, f"{len(data)} bytes")
+        return data
+
+
+def _spell(totals: list[Total]) -> bytes:
+    return canonical(totals) if totals else b""
+
+
+def _broken_rule(index: int, refusal: Refusal) -> LogMismatch:
+    return LogMismatch(
+        index,
+        f"rule `{refusal.code}`",
+        "a statement that the rules admit",
+        str(refusal),
+        meaning=_BROKEN_RULE,
+    )
+
+
+def _first_difference(entries: Sequence[bytes], hashes: bytes) -> int:
+    """The first position whose entry does not have its hash; the number of entries if none."""
+    for i, entry_bytes in enumerate(entries):
+        if entry_hash(entry_bytes) != hashes[i * HASH_SIZE : (i + 1) * HASH_SIZE]:
+            return i
+    return len(entries)
+
+
+def _whole_entries(data: bytes, width: int) -> tuple[list[bytes], int]:
+    """The first `width` entries of a bundle, as many as are whole, and where the last one ends."""
+    entries: list[bytes] = []
+    start = 0
+    while len(entries) < width and start + 2 <= len(data):
+        end = start + 2 + int.from_bytes(data[start : start + 2], "big")
+        if end > len(data):
+            break
+        entries.append(data[start + 2 : end])
+        start = end
+    return entries, start
