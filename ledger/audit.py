@@ -16,14 +16,15 @@ from typing import NamedTuple
 from ledger.entry import Entry, decode_entry, entry_hash
 from ledger.errors import FormatError, LogMismatch, ProofError
 from ledger.scratch import MovementFile, RefFile
-from ledger.segment import Reader
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import NodeReader, prove_inclusion
 from ledger.tlog.policy import Policy
 from ledger.tlog.proof import TlogProof, parse_proof
-from ledger.walk import Known, Progress, Walk
+from ledger.walk.ahead import HERE, Ways
+from ledger.walk.bundle import Reader
+from ledger.walk.whole import Known, Progress, Walk
 
-__all__ = ["Known", "Progress", "Reader", "Receipt", "Report", "audit"]
+__all__ = ["Known", "Progress", "Reader", "Receipt", "Report", "Ways", "audit"]
 __all__ += ["prove_receipt", "verify_receipt"]
 
 
@@ -82,7 +83,11 @@ def verify_receipt(data: bytes, policy: Policy) -> Receipt:
 
 
 def audit(
-    reader: Reader, policy: Policy, known: Sequence[Known] = (), progress: Progress | None = None
+    reader: Reader,
+    policy: Policy,
+    known: Sequence[Known] = (),
+    progress: Progress | None = None,
+    ways: Ways = HERE,
 ) -> Report:
     """Verify a whole log from its first entry to its newest checkpoint.
 
@@ -96,7 +101,7 @@ def audit(
         _check_not_shorter(head, checkpoint)
     log_keys = {str(key) for key in policy.logs if key.name == checkpoint.origin}
     with closing(MovementFile()) as movements, closing(RefFile()) as refs:
-        walk = Walk(reader, checkpoint, log_keys, known, movements, refs)
+        walk = Walk(reader, checkpoint, log_keys, known, movements, refs, ways)
         walk.read_all(progress or (lambda done, size: None))
     return Report(checkpoint, sorted(policy.open(note).witnesses), walk.not_understood)
 

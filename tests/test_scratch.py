@@ -26,7 +26,7 @@ from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import Frontier
 from ledger.tlog.note import SigningKey, sign_note
 from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile, bundle_path, encode_bundle, tiles_of
-from ledger.walk import UpperTiles
+from ledger.walk.upper import UpperTiles
 from tests.command_line import ROOT
 from tests.simulator import TIME, flipped, genesis
 from tests.support import ORIGIN, PLATFORM, donation, fund, party

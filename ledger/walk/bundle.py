@@ -2,19 +2,19 @@
 
 Leaf hashes against the tile, form, schema, links, times and refs need no order, so an auditor
 asks for them here, for many bundles at once if he likes, and only the books are left to be
-added up one entry after the other (ledger/walk.py).
+added up one entry after the other (ledger/walk/whole.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from ledger.chain import check_link
 from ledger.entry import (
     STATEMENT_BYTES_MAX,
     canonical,
-    decode_audited_entry,
+    decode_sealed,
     entry_hash,
 )
 from ledger.errors import FormatError, LogMismatch, NotFound, Refusal
@@ -64,15 +64,22 @@ class Checked(NamedTuple):
         return node_hash(pair[:HASH_SIZE], pair[HASH_SIZE:])
 
 
-def check_bundle(reader: Reader, index: int, currencies: Mapping[str, int]) -> Checked | None:
+def read_bundle(reader: Reader, index: int) -> tuple[bytes, bytes]:
+    """The full bundle `index`, and the tile with its leaf hashes."""
+    return reader.bundle(index, TILE_WIDTH), reader.tile(Tile(0, index, TILE_WIDTH))
+
+
+def check_bundle(
+    read: Callable[[], tuple[bytes, bytes]], index: int, currencies: Mapping[str, int]
+) -> Checked | None:
     """Check the full bundle `index` by itself; None when anything in it is not as it should be.
 
-    What, and at which entry first, is then for the walk to say, which looks again. Raises
-    Unreachable or Unavailable.
+    What, and at which entry first, is then for the walk to say, which looks again. read: gets
+    it, as `read_bundle`. Raises Unreachable or Unavailable as that does.
     """
     try:
-        hashes = reader.tile(Tile(0, index, TILE_WIDTH))
-        entries = decode_bundle(reader.bundle(index, TILE_WIDTH), TILE_WIDTH)
+        data, hashes = read()
+        entries = decode_bundle(data, TILE_WIDTH)
         return _check(entries, hashes, index * TILE_WIDTH, currencies)
     except (FormatError, LogMismatch, NotFound, Refusal):
         return None
@@ -87,7 +94,7 @@ def _check(
     statements, refs = [], []
     first, prev, recorded_at = None, "", ""
     for index, data in enumerate(entries, start):
-        entry = decode_audited_entry(data)
+        entry = decode_sealed(data)
         if entry is None or not is_understood(entry.statement):
             return None
         if first is None:

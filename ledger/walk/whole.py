@@ -7,19 +7,22 @@ why, is always said by the second way. docs/format.md lists the audited rules.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 from ledger.books import Books
 from ledger.chain import Tip, check_link, verify
-from ledger.entry import SYSTEM_PLATFORM, Entry, canonical, decode_entry, entry_hash
+from ledger.entry import SYSTEM_PLATFORM, Entry, canonical, decode_audited_entry, entry_hash
 from ledger.errors import FormatError, LogMismatch, NotFound, Refusal
 from ledger.scratch import MovementFile, RefFile, ref_digest
-from ledger.segment import Checked, Reader, Statement, check_bundle, check_spelling
 from ledger.state import EmptyState, Total
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import HASH_SIZE, Frontier
 from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile, tile_width
+from ledger.walk.ahead import Ways, checked_bundles
+from ledger.walk.bundle import Checked, Reader, Statement, check_spelling
+from ledger.walk.upper import UpperTiles
 from schemas.check import is_understood
 
 
@@ -50,7 +53,9 @@ class Walk:
         known: Sequence[Known],
         movements: MovementFile,
         refs: RefFile,
+        ways: Ways,
     ) -> None:
+        self.ways = ways
         self.reader, self.checkpoint, self.log_keys = reader, checkpoint, log_keys
         self.known = sorted((head for head in known if head.size), reverse=True)
         self.tip = Tip(Frontier())
@@ -74,12 +79,15 @@ class Walk:
             raise LogMismatch(0, "first entry", "the ledger's genesis", "a log without entries")
         self._read_bundle()  # the genesis says what all others are checked with
         progress(self.tip.size, size)
-        for checked in self._checked():
-            if not (checked and self._take_checked(checked)):
-                self._read_bundle()
-            progress(self.tip.size, size)
-            if self.not_understood:
-                break
+        bundles = range(self.tip.size // TILE_WIDTH, size // TILE_WIDTH)
+        outcomes = checked_bundles(self.reader, bundles, self.books.currencies, self.ways)
+        with closing(outcomes):
+            for checked in outcomes:
+                if self.not_understood:
+                    break
+                if not (checked and self._take_checked(checked)):
+                    self._read_bundle()
+                progress(self.tip.size, size)
         while self.tip.size < size:
             self._read_bundle()
             progress(self.tip.size, size)
@@ -88,12 +96,6 @@ class Walk:
             raise LogMismatch(
                 None, "root of all entries", self.checkpoint.root.hex(), self.tip.root.hex()
             )
-
-    def _checked(self) -> Iterator[Checked | None]:
-        """The full bundles from the tip on, each checked by itself."""
-        first, end = self.tip.size // TILE_WIDTH, self.checkpoint.size // TILE_WIDTH
-        for index in range(first, end):
-            yield check_bundle(self.reader, index, self.books.currencies)
 
     # -- bundle by bundle
 
@@ -181,7 +183,7 @@ class Walk:
 
     def _decode(self, index: int, entry_bytes: bytes) -> Entry:
         try:
-            return decode_entry(entry_bytes)
+            return decode_audited_entry(entry_bytes)
         except Refusal as refusal:
             raise LogMismatch(
                 index, "form of the entry", "canonical JSON of an entry", str(refusal)
@@ -270,55 +272,6 @@ class Walk:
                 f"that of entry {first}",
                 meaning=_BROKEN_RULE,
             )
-
-
-class UpperTiles:
-    """The tiles above the leaves as the tree grows, compared with those the reader holds."""
-
-    def __init__(self, reader: Reader, size: int) -> None:
-        self.reader, self.size = reader, size
-        self.rows: list[list[bytes]] = []  # by level from 1: hashes of the tile in progress
-        self.done: list[int] = []  # by level from 1: full tiles behind
-
-    def extend(self, completed: Sequence[bytes]) -> None:
-        """completed: hashes of the tiles that are full now, those of level 0 first."""
-        for row, hash_ in enumerate(completed):
-            if row == len(self.rows):
-                self.rows.append([])
-                self.done.append(0)
-            self.rows[row].append(hash_)
-            if len(self.rows[row]) == TILE_WIDTH:
-                self._compare(row)
-                self.rows[row] = []
-                self.done[row] += 1
-
-    def check_partial(self) -> None:
-        """Compare the tiles that are still open at the end of the log."""
-        for row, hashes in enumerate(self.rows):
-            if hashes:
-                self._compare(row)
-
-    def _compare(self, row: int) -> None:
-        hashes, tile_index, level = self.rows[row], self.done[row], row + 1
-        tile = Tile(level, tile_index, len(hashes))
-        data = self.tile(tile)
-        for i, hash_ in enumerate(hashes):
-            found = data[i * HASH_SIZE : (i + 1) * HASH_SIZE]
-            if found != hash_:
-                first = (tile_index * TILE_WIDTH + i) << (TILE_HEIGHT * level)
-                raise LogMismatch(first, f"hash {i} of {tile.path()}", hash_.hex(), found.hex())
-
-    def tile(self, tile: Tile) -> bytes:
-        """A tile of any level. Raises LogMismatch when it is not there, or not as wide."""
-        first = (tile.index * TILE_WIDTH) << (TILE_HEIGHT * tile.level)
-        try:
-            data = self.reader.tile(tile)
-        except NotFound as error:
-            raise LogMismatch(first, tile.path(), "a tile", str(error)) from error
-        if len(data) != tile.width * HASH_SIZE:
-            expected = f"{tile.width * HASH_SIZE} bytes"
-            raise LogMismatch(first, tile.path(), expected, f"{len(data)} bytes")
-        return data
 
 
 def _spell(totals: list[Total]) -> bytes:
