@@ -15,26 +15,31 @@ from typing import NamedTuple
 
 from ledger.entry import Entry, decode_entry, entry_hash
 from ledger.errors import FormatError, LogMismatch, ProofError
-from ledger.scratch import MovementFile, RefFile
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import NodeReader, prove_inclusion
 from ledger.tlog.policy import Policy
 from ledger.tlog.proof import TlogProof, parse_proof
 from ledger.walk.ahead import HERE, Ways
 from ledger.walk.bundle import Reader
+from ledger.walk.resume import Scratch
 from ledger.walk.whole import Known, Progress, Walk
 
-__all__ = ["Known", "Progress", "Reader", "Receipt", "Report", "Ways", "audit"]
+__all__ = ["Known", "Progress", "Reader", "Receipt", "Report", "Scratch", "Ways", "audit"]
 __all__ += ["prove_receipt", "verify_receipt"]
 
 
 @dataclass
 class Report:
-    """What an audit found. It is sound only when nothing was beyond its understanding."""
+    """What an audit found. It is sound only when nothing was beyond its understanding.
+
+    read_from: where it went on, when an earlier one that was interrupted had read the entries
+    before.
+    """
 
     checkpoint: Checkpoint
     witnesses: list[str]
     not_understood: list[tuple[int, str]] = field(default_factory=list)
+    read_from: int = 0
 
     @property
     def is_sound(self) -> bool:
@@ -88,22 +93,30 @@ def audit(
     known: Sequence[Known] = (),
     progress: Progress | None = None,
     ways: Ways = HERE,
+    scratch: Scratch | None = None,
 ) -> Report:
     """Verify a whole log from its first entry to its newest checkpoint.
 
+    ways: in how many processes; the outcome is the same. scratch: where the walk is kept, so
+    that a later one can go on when it is interrupted; then entries before are not read again.
     Raises LogMismatch at the first thing that is wrong; SignatureError, PolicyError or
     FormatError when the checkpoint cannot be trusted in the first place, NotFound when there
     is none.
     """
     note = reader.checkpoint()
     checkpoint = policy.check(note)
-    for head in known:
-        _check_not_shorter(head, checkpoint)
     log_keys = {str(key) for key in policy.logs if key.name == checkpoint.origin}
-    with closing(MovementFile()) as movements, closing(RefFile()) as refs:
-        walk = Walk(reader, checkpoint, log_keys, known, movements, refs, ways)
+    with closing(scratch or Scratch()) as kept:
+        seen = [Known(*head, "the checkpoint of an interrupted audit") for head in kept.heads]
+        heads = [*known, *seen]
+        for head in heads:
+            _check_not_shorter(head, checkpoint)
+        walk = Walk(reader, checkpoint, log_keys, heads, ways, kept)
         walk.read_all(progress or (lambda done, size: None))
-    return Report(checkpoint, sorted(policy.open(note).witnesses), walk.not_understood)
+        kept.finish()
+        read_from = kept.saved.size if kept.saved else 0
+    witnesses = sorted(policy.open(note).witnesses)
+    return Report(checkpoint, witnesses, walk.not_understood, read_from)
 
 
 def _check_not_shorter(head: Known, checkpoint: Checkpoint) -> None:

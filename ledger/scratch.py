@@ -1,7 +1,9 @@
 """Scratch on disk for a long audit, so that its memory does not grow with the log.
 
 Two things would: what each money entry may still be asked to give back, and every ref ever
-used. Both go to unnamed temporary files that vanish with the audit.
+used. Both go to files: unnamed temporary ones that vanish with the audit, or ones that are kept
+so that it can go on when it was interrupted. These hold, up to where they were last `flush`ed,
+nothing newer than that, however the process ends.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ import os
 import struct
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import ExitStack
 from hashlib import sha256
+from typing import IO
 
 from ledger.state import Movement
 
@@ -27,33 +30,55 @@ _PARTITIONS_MAX = 64  # open files; ten million refs make 4 MB a partition
 
 
 class MovementFile(MutableMapping[int, Movement]):
-    """index -> Movement in fixed records of a temporary file."""
+    """index -> Movement in fixed records of a file.
 
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this object
+    file: to read and write; a temporary one if not given. names: of funds, which records name
+    by number.
+    """
+
+    def __init__(self, file: IO[bytes] | None = None, names: Iterable[str] = ("",)) -> None:
+        self._file = file or tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this
+        self.names = list(names)
+        self._numbers = {name: number for number, name in enumerate(self.names)}
         self._held: dict[int, Movement] = {}  # newer than what the file holds
-        self._numbers: dict[str, int] = {"": 0}
-        self._names = [""]
-        self._count = 0
+        self._kept = 0  # records below this one are only changed by `apply`
+        self.changed: dict[int, Movement] = {}  # among these, since the last `flush`
+        self._count = os.fstat(self._file.fileno()).st_size // _RECORD.size
 
     def close(self) -> None:
         self._file.close()
 
     def __getitem__(self, index: int) -> Movement:
-        held = self._held.get(index)
+        held = self._held.get(index) or self.changed.get(index)
         return self._read(index) if held is None else held
+
+    def flush(self, size: int) -> None:
+        """Put what is known of the entries below `size` on disk, but for what is `changed`."""
+        self._write()
+        os.ftruncate(self._file.fileno(), size * _RECORD.size)
+        os.fsync(self._file.fileno())
+        self._kept = self._count = size
+
+    def apply(self, changed: Mapping[int, Movement]) -> None:
+        """Bring what was `changed` to the file, once that is remembered elsewhere."""
+        for index, movement in changed.items():
+            self._write_run(index, [self._record(movement)])
+        self.changed = {}
 
     def _read(self, index: int) -> Movement:
         data = os.pread(self._file.fileno(), _RECORD.size, index * _RECORD.size)
         if len(data) < _RECORD.size or data[0] == 0:
             raise KeyError(index)
         kind, is_operational, fund, to_fund, amount, *rest = _RECORD.unpack(data)
-        names = self._names
+        names = self.names
         return Movement(
             _KINDS[kind - 1], names[fund], amount, names[to_fund], bool(is_operational), *rest
         )
 
     def __setitem__(self, index: int, movement: Movement) -> None:
+        if index < self._kept:
+            self.changed[index] = movement
+            return
         self._held[index] = movement
         if len(self._held) >= _MOVEMENTS_HELD:
             self._write()
@@ -84,8 +109,8 @@ class MovementFile(MutableMapping[int, Movement]):
 
     def _number(self, name: str) -> int:
         if name not in self._numbers:
-            self._numbers[name] = len(self._names)
-            self._names.append(name)
+            self._numbers[name] = len(self.names)
+            self.names.append(name)
         return self._numbers[name]
 
     def __delitem__(self, index: int) -> None:
@@ -109,12 +134,23 @@ class RefFile:
     """The digest of every ref an audit has met, in the order of the log, to find out in the end
     which stood twice."""
 
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - as above
+    def __init__(self, file: IO[bytes] | None = None) -> None:
+        self._file = file or tempfile.TemporaryFile()  # noqa: SIM115 - as above
         self._held: list[bytes] = []
 
     def close(self) -> None:
         self._file.close()
+
+    def flush(self) -> int:
+        """Put all of them on disk; how many there are."""
+        self._write()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell() // _DIGEST_BYTES
+
+    def truncate(self, count: int) -> None:
+        """Forget all but the first `count`."""
+        self._file.truncate(count * _DIGEST_BYTES)
 
     def add(self, digests: bytes) -> None:
         """digests: of the next entries, one after the other."""

@@ -161,7 +161,7 @@ class Tiles:
 
 def compare(tiles: Any, tree: Tree) -> None:
     """What an audit does with the tiles above the leaves."""
-    compared = UpperTiles(tiles, LARGE)
+    compared = UpperTiles(tiles)
     frontier = Frontier()
     for leaf in tree.leaves:
         compared.extend(frontier.append(leaf)[TILE_HEIGHT::TILE_HEIGHT])

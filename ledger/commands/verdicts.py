@@ -98,12 +98,22 @@ def sentence(report: Report) -> str:
         return (
             f"SOUND: all {checkpoint.size} entries of {checkpoint.origin} are intact, in order, "
             f"and add up, under the signed root {checkpoint.root.hex()}.{cosigned}"
+            f"{_earlier(report)}"
         )
     index, what = report.not_understood[0]
     return (
         f"NOT UNDERSTOOD: the hashes of all {checkpoint.size} entries of {checkpoint.origin} "
         f"fit, but from entry {index} on ({what}) this version cannot check what they say. "
-        "Update amanah."
+        f"Update amanah.{_earlier(report)}"
+    )
+
+
+def _earlier(report: Report) -> str:
+    if not report.read_from:
+        return ""
+    return (
+        f" The first {report.read_from} entries were read by an audit that was interrupted; this "
+        "one went on from there."
     )
 
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from ledger.audit import Known, Reader, Report, audit, prove_receipt, verify_receipt
-from ledger.commands.shared import WRONG, json_option, print_json, progress_bar, say
+from ledger.audit import Known, Reader, Report, Ways, audit, prove_receipt, verify_receipt
+from ledger.commands.auditing import (
+    Pace,
+    audit_progress,
+    from_scratch_option,
+    scratch_for,
+    ways_of,
+    workers_option,
+)
+from ledger.commands.shared import WRONG, json_option, print_json, say
 from ledger.commands.verdicts import (
     explain,
     receipt_document,
@@ -45,21 +54,32 @@ policy_option = click.option(
 @click.argument("target")
 @vkey_option
 @policy_option
+@workers_option
+@from_scratch_option
 @json_option
-def verify(target: str, vkey: str | None, policy_file: BinaryIO | None, as_json: bool) -> None:
+def verify(
+    target: str,
+    vkey: str | None,
+    policy_file: BinaryIO | None,
+    workers: int,
+    from_scratch: bool,
+    as_json: bool,
+) -> None:
     """Verify a whole ledger: a URL, or a database file.
 
     Hashes every entry, follows the chain, rebuilds the tree, adds the books up from nothing
-    and checks every rule again. Exits 0 when sound, 1 when proved wrong, 3 when unreachable,
-    4 when too few witnesses of the policy cosigned.
+    and checks every rule again. A large log is checked by several processes, and when that is
+    interrupted, the next time goes on from there. Exits 0 when sound, 1 when proved wrong,
+    3 when unreachable, 4 when too few witnesses of the policy cosigned.
     """
+    pace, ways = Pace(), ways_of(target, partial(_reopened, target), workers)
     try:
-        report = _verify(target, _trust(vkey, policy_file), as_json)
+        report = _verify(target, _trust(vkey, policy_file), ways, pace, from_scratch, as_json)
     except LedgerError as error:
         explain(error, as_json)
         raise
     if as_json:
-        print_json(verdict_of(report))
+        print_json(verdict_of(report) | {"audit": pace.document(report, ways)})
     else:
         click.echo(sentence(report))
     if not report.is_sound:
@@ -78,8 +98,16 @@ def _trust(vkey: str | None, policy_file: BinaryIO | None) -> Policy | None:
         raise click.UsageError(str(error)) from error
 
 
-def _verify(target: str, policy: Policy | None, quiet: bool) -> Report:
-    memory = Memory(Config.from_environment().state)
+def _verify(
+    target: str,
+    policy: Policy | None,
+    ways: Ways,
+    pace: Pace,
+    from_scratch: bool,
+    quiet: bool,
+) -> Report:
+    state = Config.from_environment().state
+    memory = Memory(state)
     with _source(target) as source:
         if policy is None:
             policy = _first_use(memory, source)
@@ -90,13 +118,26 @@ def _verify(target: str, policy: Policy | None, quiet: bool) -> Report:
         remembered = [head for key in keys if (head := memory.recall(key)) is not None]
         if not remembered and not quiet:
             say(f"First time that {origin} is verified here; from now on its checkpoint is kept.")
-        with progress_bar("Entries", hidden=quiet) as progress:
+        size = policy.check(note).size
+        scratch = scratch_for(state, target, keys, size, from_scratch, quiet)
+        with audit_progress(quiet, pace) as progress:
             pinned = _Pinned(source.reader, note)
-            report = audit(pinned, policy, [*source.known, *remembered], progress)
+            known = [*source.known, *remembered]
+            report = audit(pinned, policy, known, progress, ways, scratch)
         if report.is_sound:
             for key in parse_note(note).verified_by(keys):
                 memory.save(key, note)
     return report
+
+
+def _reopened(target: str) -> Reader:
+    """The log's reader once more, in another process, for as long as that lives."""
+    source = _source(target)
+    _OPEN.append(source)
+    return source.__enter__().reader
+
+
+_OPEN: list[AbstractContextManager[_Source]] = []  # what is forgotten is closed
 
 
 class _Pinned:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ledger.errors import LogMismatch, NotFound
+from ledger.errors import LogMismatch
 from ledger.tlog.merkle import HASH_SIZE
 from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile
 from ledger.walk.bundle import Reader
+from ledger.walk.reading import read_tile
 
 
 class UpperTiles:
     """The tiles above the leaves as the tree grows, compared with those the reader holds."""
 
-    def __init__(self, reader: Reader, size: int) -> None:
-        self.reader, self.size = reader, size
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
         self.rows: list[list[bytes]] = []  # by level from 1: hashes of the tile in progress
         self.done: list[int] = []  # by level from 1: full tiles behind
 
@@ -39,21 +40,9 @@ class UpperTiles:
     def _compare(self, row: int) -> None:
         hashes, tile_index, level = self.rows[row], self.done[row], row + 1
         tile = Tile(level, tile_index, len(hashes))
-        data = self.tile(tile)
+        data = read_tile(self.reader, tile)
         for i, hash_ in enumerate(hashes):
             found = data[i * HASH_SIZE : (i + 1) * HASH_SIZE]
             if found != hash_:
                 first = (tile_index * TILE_WIDTH + i) << (TILE_HEIGHT * level)
                 raise LogMismatch(first, f"hash {i} of {tile.path()}", hash_.hex(), found.hex())
-
-    def tile(self, tile: Tile) -> bytes:
-        """A tile of any level. Raises LogMismatch when it is not there, or not as wide."""
-        first = (tile.index * TILE_WIDTH) << (TILE_HEIGHT * tile.level)
-        try:
-            data = self.reader.tile(tile)
-        except NotFound as error:
-            raise LogMismatch(first, tile.path(), "a tile", str(error)) from error
-        if len(data) != tile.width * HASH_SIZE:
-            expected = f"{tile.width * HASH_SIZE} bytes"
-            raise LogMismatch(first, tile.path(), expected, f"{len(data)} bytes")
-        return data

@@ -1,6 +1,6 @@
 """One walk over a log, from its first entry to its last, in bounded memory.
 
-It goes bundle by bundle on what `segment` has checked already, and entry by entry wherever
+It goes bundle by bundle on what `bundle` has checked already, and entry by entry wherever
 that found fault, or where more than the books is to be asked: which entry is wrong first, and
 why, is always said by the second way. docs/format.md lists the audited rules.
 """
@@ -9,19 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from typing import NamedTuple
 
 from ledger.books import Books
 from ledger.chain import Tip, check_link, verify
-from ledger.entry import SYSTEM_PLATFORM, Entry, canonical, decode_audited_entry, entry_hash
-from ledger.errors import FormatError, LogMismatch, NotFound, Refusal
-from ledger.scratch import MovementFile, RefFile, ref_digest
+from ledger.entry import SYSTEM_PLATFORM, Entry, canonical, decode_audited_entry
+from ledger.errors import LogMismatch, ProofError, Refusal
+from ledger.scratch import ref_digest
 from ledger.state import EmptyState, Total
 from ledger.tlog.checkpoint import Checkpoint
-from ledger.tlog.merkle import HASH_SIZE, Frontier
-from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile, tile_width
+from ledger.tlog.merkle import HASH_SIZE, Frontier, prove_consistency, verify_consistency
+from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, TileHashes
 from ledger.walk.ahead import Ways, checked_bundles
 from ledger.walk.bundle import Checked, Reader, Statement, check_spelling
+from ledger.walk.reading import read_entries, read_tile
+from ledger.walk.resume import Saved, Scratch, rules_version
 from ledger.walk.upper import UpperTiles
 from schemas.check import is_understood
 
@@ -39,6 +42,10 @@ class Known(NamedTuple):
 
 Progress = Callable[[int, int], None]  # (entries done, entries in all)
 
+_REWRITTEN = (
+    "two ledgers were mixed up; or this log was rewritten, and what is served here is not what "
+    "was handed out before"
+)
 _BROKEN_RULE = "the ledger's software had a bug; or somebody wrote past its rules"
 
 
@@ -51,22 +58,26 @@ class Walk:
         checkpoint: Checkpoint,
         log_keys: set[str],
         known: Sequence[Known],
-        movements: MovementFile,
-        refs: RefFile,
         ways: Ways,
+        scratch: Scratch,
     ) -> None:
-        self.ways = ways
+        self.ways, self.scratch = ways, scratch
         self.reader, self.checkpoint, self.log_keys = reader, checkpoint, log_keys
         self.known = sorted((head for head in known if head.size), reverse=True)
         self.tip = Tip(Frontier())
-        self.tree = UpperTiles(reader, checkpoint.size)
-        self.books = Books(EmptyState(), {}, movements)
-        self.refs = refs
+        self.tree = UpperTiles(reader)
+        self.books = Books(EmptyState(), {}, scratch.movements)
+        self.refs = scratch.refs
         self.not_understood: list[tuple[int, str]] = []
 
     def read_all(self, progress: Progress) -> None:
-        """Read every entry. Raises LogMismatch at the first that is wrong."""
+        """Read every entry, or those after where an earlier walk was interrupted.
+
+        Raises LogMismatch at the first that is wrong.
+        """
         try:
+            if self.scratch.saved is not None:
+                self._go_on_from(self.scratch.saved)
             self._read_entries(progress)
         except LogMismatch as mismatch:
             self._check_refs(mismatch.index)
@@ -77,9 +88,11 @@ class Walk:
         size = self.checkpoint.size
         if size == 0:
             raise LogMismatch(0, "first entry", "the ledger's genesis", "a log without entries")
-        self._read_bundle()  # the genesis says what all others are checked with
+        if self.tip.size == 0:
+            self._read_bundle()  # the genesis says what all others are checked with
         progress(self.tip.size, size)
-        bundles = range(self.tip.size // TILE_WIDTH, size // TILE_WIDTH)
+        end = 0 if self.not_understood else size // TILE_WIDTH
+        bundles = range(self.tip.size // TILE_WIDTH, end)
         outcomes = checked_bundles(self.reader, bundles, self.books.currencies, self.ways)
         with closing(outcomes):
             for checked in outcomes:
@@ -87,6 +100,9 @@ class Walk:
                     break
                 if not (checked and self._take_checked(checked)):
                     self._read_bundle()
+                # A state has no room for what was not understood.
+                if self.scratch.is_due() and not self.not_understood:
+                    self.scratch.save(self._state())
                 progress(self.tip.size, size)
         while self.tip.size < size:
             self._read_bundle()
@@ -96,6 +112,57 @@ class Walk:
             raise LogMismatch(
                 None, "root of all entries", self.checkpoint.root.hex(), self.tip.root.hex()
             )
+
+    # -- where it was interrupted
+
+    def _state(self) -> Saved:
+        tip, books = self.tip, self.books
+        return Saved(
+            rules_version(),
+            list({*self.scratch.heads, (self.checkpoint.size, self.checkpoint.root)}),
+            tip.size,
+            tip.prev,
+            tip.recorded_at,
+            tip.frontier.hashes,
+            self.tree.rows,
+            self.tree.done,
+            dict(books.currencies),
+            books.parties,
+            books.programmes,
+            books.funds,
+            books.positions,
+            books.new_holes,
+        )
+
+    def _go_on_from(self, saved: Saved) -> None:
+        frontier = Frontier(saved.size, saved.frontier)
+        reached = "what was read until the audit was interrupted (--from-scratch forgets it)"
+        self._check_extends(Known(saved.size, frontier.root(), reached))
+        # What is behind is not read again, so these are held against the root alone.
+        while self.known and self.known[-1].size <= saved.size:
+            self._check_extends(self.known.pop())
+        self.tip = Tip(frontier, saved.prev, saved.recorded_at)
+        self.tree.rows, self.tree.done = saved.rows, saved.done
+        books = self.books
+        books.currencies, books.parties = saved.currencies, saved.parties
+        books.programmes, books.funds = saved.programmes, saved.funds
+        books.positions, books.new_holes = saved.positions, saved.holes
+
+    def _check_extends(self, head: Known) -> None:
+        """Check that the signed root extends `head`, by a proof out of the tiles."""
+        size, root = self.checkpoint.size, self.checkpoint.root
+        nodes = TileHashes(partial(read_tile, self.reader), size)
+        proof = prove_consistency(head.size, size, nodes.node)
+        try:
+            verify_consistency(head.size, size, proof, head.root, root)
+        except ProofError as error:
+            raise LogMismatch(
+                head.size - 1,
+                f"root at size {head.size}, against {head.source}",
+                head.root.hex(),
+                str(error),
+                meaning=_REWRITTEN,
+            ) from error
 
     # -- bundle by bundle
 
@@ -117,7 +184,7 @@ class Walk:
                 self._post(index, platform, statement, totals)
             except LogMismatch:
                 # Of the entry's form, all has been looked at but that of its totals.
-                self._decode(index, self._bundle(index // TILE_WIDTH)[index % TILE_WIDTH])
+                self._decode(index, self._entries(index // TILE_WIDTH)[index % TILE_WIDTH])
                 raise
         last = checked.leaves[-HASH_SIZE:]
         root, time = checked.root, checked.recorded_at
@@ -127,48 +194,11 @@ class Walk:
     # -- entry by entry
 
     def _read_bundle(self) -> None:
-        for entry_bytes in self._bundle(self.tip.size // TILE_WIDTH):
+        for entry_bytes in self._entries(self.tip.size // TILE_WIDTH):
             self._take(entry_bytes)
 
-    def _bundle(self, index: int) -> list[bytes]:
-        """The entries of a bundle, each held against its hash in the level 0 tile."""
-        start = index * TILE_WIDTH
-        width = tile_width(0, index, self.checkpoint.size)
-        data, held, reason = self._held_of(index, width)
-        # Only as wide as the entries go: so a log that was cut is found to end between two.
-        hashes = self.tree.tile(Tile(0, index, held)) if held else b""
-        entries, end = _whole_entries(data, width)
-        first = _first_difference(entries[:held], hashes)
-        if first < min(held, len(entries)):
-            expected = hashes[first * HASH_SIZE : (first + 1) * HASH_SIZE].hex()
-            found = entry_hash(entries[first]).hex()
-            raise LogMismatch(start + first, "leaf hash of the entry", expected, found)
-        if first < width:
-            raise LogMismatch(start + first, "entry", "one in its place", reason)
-        if end < len(data):
-            expected, found = f"{end} bytes for {width} entries", f"{len(data)} bytes"
-            raise LogMismatch(start + width, "end of the entry bundle", expected, found)
-        return entries
-
-    def _held_of(self, index: int, width: int) -> tuple[bytes, int, str]:
-        """A bundle, how many entries of it the reader has, and why not all."""
-        try:
-            return self.reader.bundle(index, width), width, "a bundle that ends before or in it"
-        except (NotFound, FormatError) as error:
-            held = self._widest_bundle(index, width)
-            return self.reader.bundle(index, held) if held else b"", held, str(error)
-
-    def _widest_bundle(self, index: int, width: int) -> int:
-        """How many entries of the bundle the reader still has from its start."""
-        low, high = 0, width - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            try:
-                self.reader.bundle(index, middle)
-                low = middle
-            except (NotFound, FormatError):
-                high = middle - 1
-        return low
+    def _entries(self, bundle: int) -> list[bytes]:
+        return read_entries(self.reader, bundle, self.checkpoint.size)
 
     def _take(self, entry_bytes: bytes) -> None:
         index = self.tip.size
@@ -196,8 +226,7 @@ class Walk:
                 f"root at size {head.size}, against {head.source}",
                 head.root.hex(),
                 self.tip.root.hex(),
-                meaning="two ledgers were mixed up; or this log was rewritten, and what is "
-                "served here is not what was handed out before",
+                meaning=_REWRITTEN,
             )
 
     def _check_genesis(self, entry: Entry) -> None:
@@ -286,24 +315,3 @@ def _broken_rule(index: int, refusal: Refusal) -> LogMismatch:
         str(refusal),
         meaning=_BROKEN_RULE,
     )
-
-
-def _first_difference(entries: Sequence[bytes], hashes: bytes) -> int:
-    """The first position whose entry does not have its hash; the number of entries if none."""
-    for i, entry_bytes in enumerate(entries):
-        if entry_hash(entry_bytes) != hashes[i * HASH_SIZE : (i + 1) * HASH_SIZE]:
-            return i
-    return len(entries)
-
-
-def _whole_entries(data: bytes, width: int) -> tuple[list[bytes], int]:
-    """The first `width` entries of a bundle, as many as are whole, and where the last one ends."""
-    entries: list[bytes] = []
-    start = 0
-    while len(entries) < width and start + 2 <= len(data):
-        end = start + 2 + int.from_bytes(data[start : start + 2], "big")
-        if end > len(data):
-            break
-        entries.append(data[start + 2 : end])
-        start = end
-    return entries, start
