@@ -90,15 +90,24 @@ class KeptScratch(Scratch):
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = _locked(directory / "lock")
-            found = _load(self._path)
-            if found is not None:
-                self.heads = found.heads
-                if found.rules == rules_version() and not from_scratch:
-                    self.saved = found
-            self._open()
         except OSError as error:
             raise self._unusable(error) from error
+        try:
+            self._take_up(_load(self._path), from_scratch)
+        except OSError as error:
+            os.close(self._lock)
+            raise self._unusable(error) from error
+        except SetupError:
+            os.close(self._lock)
+            raise
         self._saved_at = time.monotonic()
+
+    def _take_up(self, found: Saved | None, from_scratch: bool) -> None:
+        if found is not None:
+            self.heads = found.heads
+            if found.rules == rules_version() and not from_scratch:
+                self.saved = found
+        self._open()
 
     def _open(self) -> None:
         """Open the files, cut to what is in the saved state: what lies beyond is newer."""
