@@ -22,8 +22,9 @@ from ledger.state import Movement
 _KINDS = ("donation", "disbursement", "transfer")
 # kind (0: none), is_operational, fund and to_fund as numbers, then the eight amounts.
 _RECORD = struct.Struct("<BBII8q")
+MOVEMENT_BYTES = _RECORD.size
 _MOVEMENTS_HELD = 4_096  # in memory, before they are written at once
-_DIGEST_BYTES = 16  # two of 10^9 refs share one by accident with a chance below 10^-20
+DIGEST_BYTES = 16  # two of 10^9 refs share one by accident with a chance below 10^-20
 _REFS_HELD = 4_096
 _REFS_AT_ONCE = 65_536  # looked at in memory: some 8 MB
 _PARTITIONS_MAX = 64  # open files; ten million refs make 4 MB a partition
@@ -127,7 +128,7 @@ class MovementFile(MutableMapping[int, Movement]):
 def ref_digest(platform: str, ref: str) -> bytes:
     """What stands for a ref of a platform in a `RefFile`."""
     # Neither holds a newline, so no two pairs are spelled alike.
-    return sha256(f"{platform}\n{ref}".encode()).digest()[:_DIGEST_BYTES]
+    return sha256(f"{platform}\n{ref}".encode()).digest()[:DIGEST_BYTES]
 
 
 class RefFile:
@@ -146,11 +147,11 @@ class RefFile:
         self._write()
         self._file.flush()
         os.fsync(self._file.fileno())
-        return self._file.tell() // _DIGEST_BYTES
+        return self._file.tell() // DIGEST_BYTES
 
     def truncate(self, count: int) -> None:
         """Forget all but the first `count`."""
-        self._file.truncate(count * _DIGEST_BYTES)
+        self._file.truncate(count * DIGEST_BYTES)
 
     def add(self, digests: bytes) -> None:
         """digests: of the next entries, one after the other."""
@@ -171,7 +172,7 @@ class RefFile:
 
     def _parts(self) -> Iterator[list[bytes]]:
         """All digests, in parts that are small enough to look at, equal ones in the same part."""
-        count = self._file.tell() // _DIGEST_BYTES
+        count = self._file.tell() // DIGEST_BYTES
         parts = min(-(-count // _REFS_AT_ONCE), _PARTITIONS_MAX)
         if parts <= 1:
             yield [digest for digests in self._chunks() for digest in digests]
@@ -190,7 +191,7 @@ class RefFile:
 
     def _chunks(self) -> Iterator[list[bytes]]:
         self._file.seek(0)
-        while data := self._file.read(_REFS_AT_ONCE * _DIGEST_BYTES):
+        while data := self._file.read(_REFS_HELD * DIGEST_BYTES):
             yield _split(data)
 
     def _first_of(self, twice: set[bytes]) -> tuple[int, int]:
@@ -208,7 +209,7 @@ class RefFile:
 
 
 def _split(data: bytes) -> list[bytes]:
-    return [data[at : at + _DIGEST_BYTES] for at in range(0, len(data), _DIGEST_BYTES)]
+    return [data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES)]
 
 
 def _twice(digests: list[bytes]) -> set[bytes]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,11 @@ def auditor(tmp_path: Path, honest: Log) -> Auditor:
     return Auditor(tmp_path, honest)
 
 
+def heads_kept(auditor: Auditor) -> list[tuple[int, bytes]]:
+    with closing(KeptScratch(auditor.kept)) as scratch:
+        return list(scratch.heads)
+
+
 @pytest.mark.parametrize("point", POINTS)
 def test_what_was_read_is_not_read_again(auditor: Auditor, log: Log, point: int) -> None:
     auditor.interrupt(log, point)
@@ -122,6 +129,14 @@ def test_from_scratch_reads_everything(auditor: Auditor, log: Log) -> None:
     report = auditor(log, from_scratch=True)
     assert (report.is_sound, report.read_from) == (True, 0)
     assert auditor.bundles_read() == list(range(BUNDLES))
+
+
+def test_from_scratch_and_interrupted_at_once(auditor: Auditor, log: Log) -> None:
+    """What it has emptied is not gone on with."""
+    auditor.interrupt(log, POINTS[1])
+    KeptScratch(auditor.kept, from_scratch=True).close()
+    assert heads_kept(auditor) == [(log.size, log.known().root)]
+    assert auditor(log).read_from == 0
 
 
 LIES: dict[str, Callable[[Log], Log]] = {
@@ -260,6 +275,14 @@ def test_what_was_kept_and_is_damaged(auditor: Auditor, log: Log) -> None:
     state = auditor.kept / "state"
     state.write_bytes(flipped(state.read_bytes(), 999))
     with pytest.raises(SetupError, match="is damaged"):
+        auditor(log)
+
+
+@pytest.mark.parametrize("name", ["movements", "refs"])
+def test_what_was_laid_by_and_is_lost(auditor: Auditor, log: Log, name: str) -> None:
+    auditor.interrupt(log, POINTS[0])
+    os.truncate(auditor.kept / name, 100)
+    with pytest.raises(SetupError, match=f"{name} is damaged"):
         auditor(log)
 
 

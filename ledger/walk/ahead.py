@@ -12,7 +12,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from functools import lru_cache, partial
 from typing import NamedTuple, TypeVar
 
@@ -65,13 +65,23 @@ def _here(
         for index in bundles:
             yield check_bundle(partial(read_bundle, reader, index), index, currencies)
         return
-    pool = ThreadPoolExecutor(in_flight)
-    try:
-        reads = (pool.submit(read_bundle, reader, index) for index in bundles)
-        for index, read in zip(bundles, _ahead(reads, in_flight), strict=True):
-            yield check_bundle(read.result, index, currencies)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    reads = (_begun(partial(read_bundle, reader, index)) for index in bundles)
+    for index, read in zip(bundles, _ahead(reads, in_flight), strict=True):
+        yield check_bundle(read.result, index, currencies)
+
+
+def _begun(read: Callable[[], _T]) -> Future[_T]:
+    """A thread of its own costs little beside a request, and holds up nobody who gives up."""
+    future: Future[_T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(read())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def _ahead(futures: Iterator[Future[_T]], most: int) -> Iterator[Future[_T]]:
@@ -128,8 +138,8 @@ def spawned(workers: int) -> Executor:
 
 
 def _begin() -> None:
-    # Ctrl-C reaches the whole group, and only the first process is to answer it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches the whole group, and only the first process is to say something.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

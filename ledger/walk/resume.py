@@ -22,7 +22,7 @@ from typing import IO
 import msgspec
 
 from ledger.errors import SetupError
-from ledger.scratch import MovementFile, RefFile
+from ledger.scratch import DIGEST_BYTES, MOVEMENT_BYTES, MovementFile, RefFile
 from ledger.spans import Span
 from ledger.state import Fund, Movement, Position, Registration
 
@@ -107,12 +107,18 @@ class KeptScratch(Scratch):
             self.heads = found.heads
             if found.rules == rules_version() and not from_scratch:
                 self.saved = found
+            else:  # said before the files are emptied, or a later walk would go on with nothing
+                found.rules = ""
+                _replace(self._path, msgspec.msgpack.encode(found))
         self._open()
 
     def _open(self) -> None:
         """Open the files, cut to what is in the saved state: what lies beyond is newer."""
         movements, refs = (_open(self._directory / name) for name in ("movements", "refs"))
         saved = self.saved
+        if saved is not None:
+            _check_length(self._directory / "movements", saved.size * MOVEMENT_BYTES)
+            _check_length(self._directory / "refs", saved.refs * DIGEST_BYTES)
         self.movements = MovementFile(movements, saved.names if saved else ("",))
         self.refs = RefFile(refs)
         self.movements.flush(saved.size if saved else 0)
@@ -180,14 +186,23 @@ def _load(path: Path) -> Saved | None:
     content = path.read_bytes()
     digest, data = content[:32], content[32:]
     if sha256(data).digest() != digest:
-        raise SetupError(
-            f"what an interrupted audit left in {path} is damaged; deleting {path.parent} means "
-            "reading everything again, and forgetting which checkpoint it was under"
-        )
+        raise _damaged(path)
     try:
         return msgspec.msgpack.decode(data, type=Saved)
     except msgspec.ValidationError:
         return None
+
+
+def _check_length(path: Path, least: int) -> None:
+    if path.stat().st_size < least:
+        raise _damaged(path)
+
+
+def _damaged(path: Path) -> SetupError:
+    return SetupError(
+        f"what an interrupted audit left in {path} is damaged; deleting {path.parent} means "
+        "reading everything again, and forgetting which checkpoint it was under"
+    )
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -75,9 +75,9 @@ class Walk:
 
         Raises LogMismatch at the first that is wrong.
         """
+        if self.scratch.saved is not None:
+            self._go_on_from(self.scratch.saved)
         try:
-            if self.scratch.saved is not None:
-                self._go_on_from(self.scratch.saved)
             self._read_entries(progress)
         except LogMismatch as mismatch:
             self._check_refs(mismatch.index)
