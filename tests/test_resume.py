@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger import scratch
 from ledger.audit import Known, Report, audit
 from ledger.books import Books
 from ledger.commands import auditing
@@ -44,7 +45,7 @@ def honest() -> Log:
             case 1:
                 log.append(PLATFORM, donation(("air", "desa")[index % 2], ref, amount="9"))
             case 2 if target > 4:
-                log.append(PLATFORM, refund(target, ref, amount="2"))
+                log.append(PLATFORM, refund(target, ref, amount="4"))
             case _:
                 log.append(PLATFORM, party(f"p{index}", ref=ref))
     return log.refold().seal()
@@ -74,8 +75,8 @@ class Auditor:
     def __call__(self, log: Log, *known: Known, from_scratch: bool = False) -> Report:
         """What an audit says that goes on where the last one was interrupted."""
         self.files = write_files(log, self.served)
-        scratch = KeptScratch(self.kept, from_scratch)
-        return audit(self.files, self.policy, known, scratch=scratch)
+        kept = KeptScratch(self.kept, from_scratch)
+        return audit(self.files, self.policy, known, scratch=kept)
 
     def interrupt(self, log: Log, at: int) -> None:
         """Begin an audit, or go on with one, and end when `at` entries are done."""
@@ -103,8 +104,8 @@ def auditor(tmp_path: Path, honest: Log) -> Auditor:
 
 
 def heads_kept(auditor: Auditor) -> list[tuple[int, bytes]]:
-    with closing(KeptScratch(auditor.kept)) as scratch:
-        return list(scratch.heads)
+    with closing(KeptScratch(auditor.kept)) as kept:
+        return list(kept.heads)
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -140,7 +141,7 @@ def test_from_scratch_and_interrupted_at_once(auditor: Auditor, log: Log) -> Non
 
 
 LIES: dict[str, Callable[[Log], Log]] = {
-    "a refund of more than is left": lambda log: log.append(PLATFORM, refund(28, amount="9")),
+    "a refund of more than is left": lambda log: log.append(PLATFORM, refund(301, amount="2")),
     "a refund of a party": lambda log: log.append(PLATFORM, refund(27, amount="1")),
     "a ref again": lambda log: log.append(PLATFORM, donation(ref="n7")),
     "a party again": lambda log: log.append(PLATFORM, party("p9", ref="new")),
@@ -184,7 +185,8 @@ def test_cut_short_in_the_middle_of_a_save(
     name: str,
     saves: int,
 ) -> None:
-    log.append(PLATFORM, refund(28, amount="9")).seal()  # of which 4 are given back already
+    # Of its 9, 8 were given back by entries 602 and 605, after the first save.
+    log.append(PLATFORM, refund(301, amount="2")).seal()
     step, calls = getattr(where, name), 0
 
     def stopping(*args: object) -> object:
@@ -195,14 +197,26 @@ def test_cut_short_in_the_middle_of_a_save(
         return step(*args)
 
     files = write_files(log, auditor.served)
-    scratch = KeptScratch(auditor.kept)
+    kept = KeptScratch(auditor.kept)
     with monkeypatch.context() as patch:
         patch.setattr(where, name, stopping)
         with pytest.raises(Interrupted):
-            audit(files, log.policy, scratch=scratch)
+            audit(files, log.policy, scratch=kept)
     with pytest.raises(LogMismatch) as resumed:
         auditor(log)
     assert (resumed.value.index, resumed.value.compared) == (SIZE, "rule `exceeds_original`")
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_what_came_after_the_last_save_is_done_anew_and_not_twice(
+    auditor: Auditor, log: Log, monkeypatch: pytest.MonkeyPatch, point: int
+) -> None:
+    monkeypatch.setattr(scratch, "_MOVEMENTS_HELD", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(KeptScratch, "is_due", lambda kept: not (kept._directory / "state").exists())
+        auditor.interrupt(log, point)
+    report = auditor(log)
+    assert (report.is_sound, report.read_from) == (True, POINTS[0])
 
 
 # -- a log that changed
@@ -287,10 +301,10 @@ def test_what_was_laid_by_and_is_lost(auditor: Auditor, log: Log, name: str) -> 
 
 
 def test_two_audits_at_once(auditor: Auditor, log: Log) -> None:
-    scratch = KeptScratch(auditor.kept)
+    kept = KeptScratch(auditor.kept)
     with pytest.raises(SetupError, match="another audit of this log is under way"):
         KeptScratch(auditor.kept)
-    scratch.close()
+    kept.close()
     assert auditor(log).is_sound
 
 
