@@ -50,6 +50,15 @@ def terms_of(entry_bytes: bytes) -> set[tuple[str, str]]:
     return terms
 
 
+def postings(first: int, entries: Iterable[bytes]) -> dict[tuple[str, str], list[int]]:
+    """term -> indexes it applies to, ascending, of `entries`, of which the first is `first`."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for index, data in enumerate(entries, first):
+        for term in terms_of(data):
+            found.setdefault(term, []).append(index)
+    return found
+
+
 class Recall:
     """What transactions on one ledger may keep, since it never changes: the currency table,
     and what a fund statement at an index says."""
@@ -112,7 +121,9 @@ class Transaction:
         sql = (
             'SELECT ref, "index" FROM json_each(?) CROSS JOIN refs ON platform = ? AND ref = value'
         )
-        return dict(self._connection.execute(sql, (json.dumps(refs), platform)).fetchall())
+        return dict(
+            self._connection.execute(sql, (msgspec.json.encode(refs).decode(), platform)).fetchall()
+        )
 
     def entry_bytes(self, index: int) -> bytes | None:
         """The bytes of a committed entry; None for one that this transaction is yet to write."""
@@ -243,15 +254,14 @@ class Transaction:
         self._many("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)", rows)
 
     def index_terms(self) -> None:
-        """Store the terms of the entries that have none yet: in bulk, in the order of keys."""
+        """Store the terms of the entries that have none yet, as one run: a row for each term."""
         head = self.head()
-        start, size = head.indexed, head.tip.size
-        terms = [
-            (*term, index)
-            for index, data in enumerate(self.entries(start, size), start)
-            for term in terms_of(data)
+        run, size = head.indexed, head.tip.size
+        rows = [
+            (*term, run, json.dumps(indexes))
+            for term, indexes in sorted(postings(run, self.entries(run, size)).items())
         ]
-        self._many("INSERT INTO terms VALUES (?, ?, ?)", sorted(terms))
+        self._many("INSERT INTO terms VALUES (?, ?, ?, ?)", rows)
         self._connection.execute("UPDATE head SET indexed = ?", (size,))
 
     def save_books(self, books: Books) -> None:
@@ -273,7 +283,7 @@ class Transaction:
     def _fund_row(self, books: Books, fund_id: str) -> tuple[Any, ...]:
         fund, position = books.fund(fund_id), books.position(fund_id) or Position()
         assert fund is not None, "a position is of a fund that is registered"
-        counters = json.dumps(position.counters, separators=(",", ":"))
+        counters = msgspec.json.encode(position.counters).decode()
         row = (fund_id, fund.platform, fund.index, position.n, position.last, position.cursor)
         return (*row, counters)
 
