@@ -39,6 +39,9 @@ class Submission(NamedTuple):
     refusal: Refusal | None
     is_batch: bool
 
+    def refs(self) -> list[str]:
+        return [post.statement["ref"] for post in self.posts]
+
     def located(self, refusal: Refusal, number: int) -> Refusal:
         """`refusal`, of post `number`, with pointers from the top of the request."""
         return refusal.under(f"/entries/{number}" if self.is_batch else "")
