@@ -85,4 +85,4 @@ requirements:
 clean:
 	rm -rf $(VENV) .venv-lock build dist *.egg-info .coverage htmlcov
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find bench ledger schemas tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find bench ledger openapi schemas tests -name __pycache__ -type d -prune -exec rm -rf {} +
