@@ -6,6 +6,7 @@ No page asks anybody else for anything, and none but the API documentation runs 
 from __future__ import annotations
 
 import gzip
+import json
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -68,9 +69,14 @@ def get_problem(code: str) -> Response:
     if not _wants_html():
         text = f"{code} ({status})\n\n{meaning}\n\nWhat to do: {advice}\n\nAll: /problems\n"
         return _either(_text(text))
-    example = problem(status, code, meaning, "7c9e6679f3b1a04d").body.decode()
+    example = json.loads(problem(status, code, meaning, "7c9e6679f3b1a04d").body)
     page = _page(
-        "problem.html", code=code, meaning=meaning, advice=advice, status=status, example=example
+        "problem.html",
+        code=code,
+        meaning=meaning,
+        advice=advice,
+        status=status,
+        example=json.dumps(example, indent=2),
     )
     return _either(page)
 

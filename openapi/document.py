@@ -15,7 +15,7 @@ from werkzeug.routing import Rule
 from ledger import web
 from ledger.entry import FORMAT
 from ledger.post import BATCH_MAX
-from ledger.problems import ADVICE, MEANINGS, status_of
+from ledger.problems import MEANINGS, status_of
 from openapi.answers import SCHEMAS, ref
 from openapi.fields import Json, Plugin
 from openapi.paths import JSON, OPERATIONS, Operation
@@ -75,10 +75,11 @@ fields and parameters are refused, never passed over. Answers may get more field
 
 ## Error codes
 
-A problem document (RFC 9457) has one of these codes. Its `type` leads to a page that says more.
+A problem document (RFC 9457) has one of these codes. Its `type` leads to a page that says what to
+do; [/problems](/problems) lists them all.
 
-| code | status | meaning | what to do |
-|---|---|---|---|
+| code | status | meaning |
+|---|---|---|
 """
 
 
@@ -124,7 +125,7 @@ _SCHEME = {
 
 def _rows() -> Iterator[str]:
     for code, meaning in MEANINGS.items():
-        yield f"| `{code}` | {status_of(code)} | {meaning} | {ADVICE[code]} |\n"
+        yield f"| `{code}` | {status_of(code)} | {meaning} |\n"
 
 
 def _name(schema: Any) -> str:

@@ -67,7 +67,7 @@ def test_the_type_of_a_problem_is_a_page_that_explains_it(shelf: Shelf, code: st
     assert page.tags.count("h1") == 1
     assert "script" not in page.tags
     assert "/problems" in page.links
-    [example] = [json.loads(part) for part in re.findall(r"\{.*\}", page.words)]
+    [example] = [json.loads(part) for part in re.findall(r"(?s)\{.*\}", page.words)]
     assert (example["code"], example["type"]) == (code, f"/problems/{code}")
 
 
@@ -80,6 +80,10 @@ def test_who_asks_for_no_page_gets_text(shelf: Shelf, code: str) -> None:
         text = response.get_data(as_text=True)
         assert MEANINGS[code] in text
         assert ADVICE[code] in text
+
+
+def test_every_code_says_what_to_do() -> None:
+    assert ADVICE.keys() == MEANINGS.keys()
 
 
 def test_one_page_lists_every_code(shelf: Shelf) -> None:
