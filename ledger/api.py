@@ -478,9 +478,10 @@ def _query(*names: str) -> dict[str, str]:
 
 
 def _whole(query: dict[str, str], name: str) -> int:
-    if not _WHOLE.fullmatch(query.get(name, "")):
-        _bad_query(name, "expected a whole number")
-    return int(query[name])
+    text = query.get(name, "")
+    if not _WHOLE.fullmatch(text) or int(text) > INTEGER_MAX:
+        _bad_query(name, f"expected a whole number of at most {INTEGER_MAX}")
+    return int(text)
 
 
 def _limit(query: dict[str, str]) -> int:

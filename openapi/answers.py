@@ -5,7 +5,7 @@ from __future__ import annotations
 from ledger.problems import MEANINGS
 from ledger.state import COUNTERS
 from openapi.fields import Json, whole
-from schemas.fields import HASH, ID, REF
+from schemas.fields import HASH, ID
 
 INDEX = whole()
 SIZE = whole(least=1)
@@ -179,4 +179,3 @@ SCHEMAS: dict[str, Json] = {
         index=INDEX | {"description": "With `ref_conflict`: the entry that has this ref."},
     ),
 }
-REF_PARAMETER: Json = {"type": "string", "pattern": f"^{REF.pattern}$"}

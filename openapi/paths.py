@@ -12,10 +12,9 @@ from typing import NamedTuple
 from ledger.api import BODY_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX
 from ledger.errors import REFUSALS
 from ledger.post import BATCH_MAX
-from openapi.answers import INDEX, PARTY, REF_PARAMETER, SIZE, TEXT, ref
+from openapi.answers import INDEX, PARTY, SIZE, TEXT, ref
 from openapi.fields import Json, whole
 from openapi.story import GIFT, Ask, body
-from schemas.statements import STATEMENTS, UNSUPPORTED
 
 JSON, PLAIN, BYTES = "application/json", "text/plain; charset=utf-8", "application/octet-stream"
 HTML, CSS, SCRIPT = (
@@ -61,13 +60,14 @@ _LIMIT = _query(
 )
 _AFTER_ID = _query("after", TEXT, "An id, exclusive: the page begins behind it.")
 _INDEX = _path("index", INDEX, "An entry's place in the log, from 0.", 27)
+# Any text may be asked for; what nothing has finds nothing.
 _FILTERS = [
-    _query("fund", PARTY, "Entries that name this fund, or whose totals are of it.", "gizi-anak"),
-    _query("type", {"enum": sorted({*STATEMENTS, *UNSUPPORTED})}, "Entries of this type."),
-    _query("party", PARTY, "Entries that name this party."),
-    _query("programme", PARTY, "Entries that name this programme."),
-    _query("platform", PARTY, "Entries that this platform posted."),
-    _query("ref", REF_PARAMETER, "The entry with this ref. Needs `platform`."),
+    _query("fund", TEXT, "Entries that name this fund, or whose totals are of it.", "gizi-anak"),
+    _query("type", TEXT, "Entries of this type of statement."),
+    _query("party", TEXT, "Entries that name this party."),
+    _query("programme", TEXT, "Entries that name this programme."),
+    _query("platform", TEXT, "Entries that this platform posted."),
+    _query("ref", TEXT, "The entry with this ref. Needs `platform`."),
 ]
 
 
