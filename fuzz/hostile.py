@@ -337,7 +337,7 @@ MAKERS: dict[Callable[[random.Random], Hostile], float] = {
     huge_number: 3,
     many_keys: 0.3,
     too_many_posts: 0.2,
-    too_large: 0.05,
+    too_large: 0.2,
     media_type: 3,
     bad_key: 4,
     strange_header: 5,

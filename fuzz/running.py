@@ -71,7 +71,7 @@ def _send(server: Server, keys: dict[str, str], seed: int, count: int) -> Outcom
             threads.submit(send_all, server.url, keys, islice(hostile(seed + n), each))
             for n in range(THREADS)
         ]
-        rounds = max(1, count // 20_000)
+        rounds = max(1, count // 2_000)
         calls.append(threads.submit(_misbehave, server.url, keys["owner"], rounds))
         outcomes = [call.result() for call in calls]
     faults = [fault for outcome in outcomes for fault in outcome.faults]
