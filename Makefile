@@ -8,6 +8,8 @@ VENV ?= .venv
 PORT ?= 8000
 AMANAH_DATABASE ?= var/demo/amanah.db
 PYTEST_ARGS ?= -n auto
+SEED ?= 1
+COUNT ?= 100000
 
 BIN := $(VENV)/bin
 # --no-input: never wait for a password of a private index.
@@ -20,12 +22,12 @@ INSTALL := $(PIP) install $(WHEELS) --require-hashes
 # The project stays editable, so a change in the code needs no new install.
 INSTALL_SELF := $(PIP) install --no-deps --no-build-isolation --editable .
 
-.PHONY: help run test bench lint format requirements clean
+.PHONY: help run test bench fuzz lint format requirements clean
 .DEFAULT_GOAL := help
 
 help:
 	@sed -n '2,4s/^# \{0,1\}//p' Makefile
-	@echo "Also: make bench | lint | format | requirements | clean"
+	@echo "Also: make bench | fuzz | lint | format | requirements | clean"
 	@echo "Variables: PYTHON=$(PYTHON) PORT=$(PORT) AMANAH_DATABASE=$(AMANAH_DATABASE) PYTEST_ARGS='$(PYTEST_ARGS)'"
 
 run: $(VENV)/.runtime
@@ -37,6 +39,9 @@ test: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m fuzz --seed $(SEED) --count $(COUNT)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -85,4 +90,4 @@ requirements:
 clean:
 	rm -rf $(VENV) .venv-lock build dist *.egg-info .coverage htmlcov
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find bench ledger schemas tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find bench fuzz ledger openapi schemas tests -name __pycache__ -type d -prune -exec rm -rf {} +

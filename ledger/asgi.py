@@ -19,7 +19,7 @@ from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 
 from ledger import api
 from ledger.app import create_app, log_line, request_id_of
-from ledger.problems import Reply, is_ours, problem_of
+from ledger.problems import SECURITY_HEADERS, Reply, is_ours, problem_of
 from ledger.sequencer import Pending, Sequencer
 from ledger.service import Ledger
 
@@ -118,7 +118,7 @@ class Application:
             if is_ours(error):
                 sys.stderr.write(log_line(request_id, error))
             reply = problem_of(error, request_id)
-        more = (("X-Request-Id", request_id), ("X-Content-Type-Options", "nosniff"))
+        more = (("X-Request-Id", request_id), *SECURITY_HEADERS)
         return reply._replace(headers=(*reply.headers, *more))
 
     def _call_flask(self, scope: Scope, body: bytes) -> Reply:

@@ -138,7 +138,7 @@ def test_another_method_is_405_and_says_which_are_allowed(
 READABLE = """
 / /v1/ledger /v1/entries /v1/entries/0 /v1/entries/0/receipt /v1/funds /v1/parties/kita
 /v1/proofs/inclusion?index=0&size=1 /checkpoint /tile/0/000.p/1 /tile/entries/000.p/1
-/healthz /readyz /problems/stale
+/healthz /readyz /problems /problems/stale /docs /openapi.json /static/page.css
 """.split()
 
 
@@ -147,7 +147,7 @@ def test_any_page_may_read_and_head_answers_as_get_without_the_body(client: Api,
     got, head = client.http.get(path), client.http.head(path)
     assert got.status_code == head.status_code
     assert got.headers["Access-Control-Allow-Origin"] == "*"
-    assert got.headers["X-Content-Type-Options"] == "nosniff"
+    assert got.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
     assert head.data == b""
     of_the_request = {"X-Request-Id", "Content-Length"}
     assert {k: v for k, v in head.headers.items() if k not in of_the_request} == {
@@ -155,6 +155,16 @@ def test_any_page_may_read_and_head_answers_as_get_without_the_body(client: Api,
     }
     if got.status_code == 200:
         assert head.headers["Content-Length"] == str(len(got.data))
+
+
+@pytest.mark.parametrize("path", ["/v1/ledger", "/nothing", "/docs", "/problems/stale"])
+def test_every_answer_tells_browsers_what_it_may_not_do(client: Api, path: str) -> None:
+    for response in (client.http.get(path), client.http.post(path), client.send(b"{")):
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Referrer-Policy"] == "no-referrer"
+        policy = response.headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; ")
+        assert "frame-ancestors 'none'" in policy
 
 
 def test_no_other_page_may_post(client: Api) -> None:
