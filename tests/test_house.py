@@ -34,6 +34,8 @@ FLOORS = {
     "ledger.scratch": 4,
     "ledger.audit": 5,
     "ledger.remember": 6,
+    "ledger.outgrown": 6,
+    "ledger.exports.*": 6,
     "ledger.client": 4,
     "ledger.post": 4,
     "ledger.store.*": 4,
