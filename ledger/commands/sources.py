@@ -46,9 +46,8 @@ policy_option = click.option(
 class Source:
     """Where a log is read from.
 
-    name: as it was given. reader: its files. named_key: what it says its key is, which proves
-    nothing. known: heads that are kept beside it. check_rest: raises LogMismatch for what
-    reading the log does not meet.
+    name: as it was given. reader: its files. known: heads that are kept beside it.
+    check_rest: raises LogMismatch for what reading the log does not meet.
     """
 
     def __init__(
@@ -60,9 +59,16 @@ class Source:
         known: Iterable[Known] = (),
         check_rest: Callable[[], None] = lambda: None,
     ) -> None:
-        self.name, self.reader, self.named_key = name, reader, named_key
+        self.name, self.reader = name, reader
         self.known, self.check_rest = list(known), check_rest
-        self._no_checkpoint = no_checkpoint
+        self._named_key, self._no_checkpoint = named_key, no_checkpoint
+
+    def named_key(self) -> VerifierKey:
+        """What it says its key is, which proves nothing. Raises as `checkpoint` does."""
+        try:
+            return self._named_key()
+        except NotFound as error:
+            raise self._no_checkpoint(error) from error
 
     def checkpoint(self) -> bytes:
         """The signed checkpoint. Raises LogMismatch or Unreachable when there is none."""
@@ -133,10 +139,7 @@ def note_in(data: bytes) -> bytes:
 def _served_key(remote: HttpLedger, reader: Reader) -> VerifierKey:
     with suppress(NotFound):  # when it is any server of files: the genesis names the key too
         return VerifierKey.parse(remote.ledger()["vkeys"][0])
-    try:
-        return _genesis_key(reader)
-    except NotFound as error:
-        raise _not_a_ledger(error) from error
+    return _genesis_key(reader)
 
 
 def _genesis_key(reader: Reader) -> VerifierKey:

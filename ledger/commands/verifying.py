@@ -26,7 +26,7 @@ from ledger.commands.verdicts import (
     verdict_of,
 )
 from ledger.config import Config
-from ledger.errors import LedgerError, NotFound, SignatureError
+from ledger.errors import FormatError, LedgerError, NotFound, SignatureError
 from ledger.remember import Memory
 from ledger.tlog.note import parse_note
 from ledger.tlog.policy import Policy
@@ -99,9 +99,8 @@ def _held_head(file: BinaryIO, policy: Policy, origin: str) -> Known:
         checkpoint = policy.open(note_in(file.read())).checkpoint
         if checkpoint.origin != origin:
             raise SignatureError(f"it is a checkpoint of {checkpoint.origin}, not of {origin}")
-    except LedgerError as error:
-        error.add_note(f"in:       {file.name}, which was given with --checkpoint")
-        raise
+    except (FormatError, SignatureError) as error:
+        raise type(error)(f"{file.name}, given with --checkpoint: {error}") from error
     return Known(checkpoint.size, checkpoint.root, f"the checkpoint in {file.name}")
 
 
