@@ -35,6 +35,7 @@ FLOORS = {
     "ledger.audit": 5,
     "ledger.remember": 6,
     "ledger.outgrown": 6,
+    "ledger.compare": 6,
     "ledger.exports.*": 6,
     "ledger.client": 4,
     "ledger.post": 4,

@@ -15,6 +15,7 @@ from ledger.errors import (
     ProofError,
     Refusal,
     SignatureError,
+    SplitView,
 )
 
 
@@ -47,6 +48,12 @@ _HINTS: dict[type[LedgerError], _Hint] = {
         "the receipt of another entry or checkpoint; or somebody altered or made up the entry",
         "get the receipt again, from the ledger itself; if it still fails, keep both: whoever "
         "issued them has to explain",
+    ),
+    SplitView: _Hint(
+        "an operator restored an old backup and went on from there, or ran two servers with one "
+        "key; or somebody with the log's key shows different people different histories",
+        "keep both checkpoints and publish them together: they prove it, and nobody has to take "
+        "your word",
     ),
     FormatError: _UNREADABLE,
     Refusal: _UNREADABLE,
@@ -86,6 +93,10 @@ def _failure(error: LedgerError) -> dict[str, Any]:
     if isinstance(error, LogMismatch):
         names = ("index", "compared", "expected", "found", "meaning", "advice")
         document |= {name: getattr(error, name) for name in names}
+    if isinstance(error, SplitView):
+        document["checkpoints"] = [
+            {"source": name, "checkpoint": note.decode()} for name, note in error.notes
+        ]
     return document
 
 
