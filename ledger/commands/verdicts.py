@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, NamedTuple
 
-from ledger.audit import Receipt, Report
+from ledger.audit import Report
 from ledger.commands.shared import NOT_WITNESSED, UNREACHABLE, USAGE, exit_code, print_json
 from ledger.errors import (
     FormatError,
@@ -115,34 +114,4 @@ def sentence(report: Report) -> str:
         f"NOT UNDERSTOOD: the hashes of all {checkpoint.size} entries of {checkpoint.origin} "
         f"fit, but from entry {index} on ({what}) this version cannot check what they say. "
         "Update amanah."
-    )
-
-
-def receipt_document(verified: Receipt) -> dict[str, Any]:
-    """The document of a receipt that verified."""
-    return {
-        "verdict": "verified",
-        "origin": verified.checkpoint.origin,
-        "index": verified.entry.index,
-        "size": verified.checkpoint.size,
-        "root": verified.checkpoint.root.hex(),
-        "witnesses": verified.witnesses,
-        "entry": json.loads(verified.entry_bytes),
-    }
-
-
-def receipt_sentence(verified: Receipt) -> str:
-    """What a receipt that verified says."""
-    entry, checkpoint = verified.entry, verified.checkpoint
-    statement = entry.statement
-    what = f"a {statement.get('type')}"
-    if "amount" in statement:
-        what += f" of {statement['amount']} {statement.get('currency', '')}".rstrip()
-    if "fund" in statement:
-        way = "to" if statement.get("type") == "donation" else "from"
-        what += f" {way} the fund {statement['fund']}"
-    return (
-        f"VERIFIED: {what}, posted by {entry.platform} and recorded at {entry.recorded_at}, is "
-        f"entry {entry.index} of {checkpoint.origin}, under its signed checkpoint of "
-        f"{checkpoint.size} entries."
     )

@@ -9,6 +9,7 @@ from typing import BinaryIO
 import click
 
 from ledger.audit import Known, Reader, Report, audit, prove_receipt, verify_receipt
+from ledger.commands.receipts import receipt_details, receipt_document, receipt_sentence
 from ledger.commands.shared import WRONG, json_option, print_json, progress_bar, say
 from ledger.commands.sources import (
     first_use,
@@ -18,13 +19,7 @@ from ledger.commands.sources import (
     trust,
     vkey_option,
 )
-from ledger.commands.verdicts import (
-    explain,
-    receipt_document,
-    receipt_sentence,
-    sentence,
-    verdict_of,
-)
+from ledger.commands.verdicts import explain, sentence, verdict_of
 from ledger.config import Config
 from ledger.errors import FormatError, LedgerError, NotFound, SignatureError
 from ledger.remember import Memory
@@ -168,20 +163,28 @@ def _prove(name: str, index: int, policy: Policy | None) -> bytes:
 @click.argument("file", type=click.File("rb"))
 @vkey_option
 @policy_option
+@click.option("--verbose", is_flag=True, help="Print everything that was checked.")
 @json_option
 def receipt_verify(
-    file: BinaryIO, vkey: str | None, policy_file: BinaryIO | None, as_json: bool
+    file: BinaryIO,
+    vkey: str | None,
+    policy_file: BinaryIO | None,
+    verbose: bool,
+    as_json: bool,
 ) -> None:
     """Verify a receipt, offline, against the log's key or a policy of yours."""
     policy = trust(vkey, policy_file)
     if policy is None:
         raise click.UsageError("give --vkey or --policy: a receipt cannot vouch for itself")
+    data = file.read()
     try:
-        verified = verify_receipt(file.read(), policy)
+        verified = verify_receipt(data, policy)
     except LedgerError as error:
         explain(error, as_json)
         raise
     if as_json:
-        print_json(receipt_document(verified))
-    else:
-        click.echo(receipt_sentence(verified))
+        print_json(receipt_document(verified, data))
+        return
+    click.echo(receipt_sentence(verified))
+    if verbose:
+        click.echo(receipt_details(verified, data))
