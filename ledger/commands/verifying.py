@@ -82,6 +82,7 @@ def _verify(target: str, policy: Policy | None, held: Iterable[BinaryIO], quiet:
             pinned = _Pinned(source.reader, note)
             foreign = [_held_head(file, policy, origin) for file in held]
             report = audit(pinned, policy, [*source.known, *remembered, *foreign], progress)
+        source.check_rest()
         if report.is_sound:
             for key in parse_note(note).verified_by(keys):
                 memory.save(key, note)
