@@ -39,6 +39,10 @@ def export(log: Log, directory: Path) -> int:
     return export_log(log, log.policy, directory).files
 
 
+def fork(log: Log, index: int) -> Log:
+    return log.copy().edit(index, platform="other").publish()
+
+
 def files_in(directory: Path) -> dict[str, bytes]:
     found = (path for path in directory.rglob("*") if path.is_file())
     return {str(path.relative_to(directory)): path.read_bytes() for path in found}
@@ -169,6 +173,18 @@ def test_a_source_that_does_not_lead_to_its_checkpoint_is_not_published(
     with pytest.raises(LogMismatch, match="checkpoint: root of all entries"):
         export(lying.publish().serve("checkpoint", note), tmp_path)
     assert files_in(tmp_path).get("checkpoint") == before
+
+
+def test_what_stands_is_not_taken_anew_on_the_source_s_word(large: Log, tmp_path: Path) -> None:
+    """A wider tile and bundle that agree with each other, but not with what stands there."""
+    export(at(large, 300), tmp_path)
+    liar = fork(large, 290)
+    lying = large.copy()
+    for path in ("tile/0/001", "tile/entries/001"):
+        lying.serve(path, liar.files()[path])
+    with pytest.raises(LogMismatch, match="index 290: leaf hash of the entry"):
+        export(lying, tmp_path)
+    assert DirectoryReader(tmp_path).checkpoint() == at(large, 300).note
 
 
 # -- at any moment
