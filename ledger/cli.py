@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from ledger.commands import posting, running, verifying
+from ledger.commands import comparing, exporting, posting, running, verifying
 from ledger.commands.shared import exit_code, say
 from ledger.errors import LedgerError
 
@@ -47,7 +47,9 @@ for command in (
     posting.post,
     verifying.verify,
     verifying.receipt,
+    comparing.compare,
     posting.import_,
+    exporting.export,
     running.demo,
 ):
     cli.add_command(command)
