@@ -94,8 +94,11 @@ def understood(log: Log) -> Iterator[Sealed]:
 
 def _check_total(total: object, currencies: Mapping[str, int]) -> None:
     texts = ("fund", "currency", "balance")
-    is_total = isinstance(total, dict) and all(isinstance(total.get(name), str) for name in texts)
-    if not is_total or total["currency"] not in currencies:
+    if (
+        not isinstance(total, dict)
+        or not all(isinstance(total.get(name), str) for name in texts)
+        or total["currency"] not in currencies
+    ):
         raise Refusal("malformed", f"/totals: {canonical(total)!r} is not the total of a fund")
 
 
