@@ -61,6 +61,17 @@ def export_csv(**options: Any) -> None:
 
 
 @_export
+def export_360giving(**options: Any) -> None:
+    """Export grants in the 360Giving format: what organisations gave to others and to persons.
+
+    SOURCE is a URL or a database file; by default the ledger of AMANAH_DATABASE.
+    """
+    from ledger.exports import grants
+
+    _publish("360giving", grants.export, **options)
+
+
+@_export
 def export_hledger(**options: Any) -> None:
     """Export all money as a journal that `hledger check --strict` adds up again.
 
@@ -88,6 +99,8 @@ def _publish(
     if manifest_file is not None:
         with replacing(manifest_file) as file:
             file.write(manifest(name, written, log.checkpoint, log.note))
+    for remark in log.remarks:
+        say(remark)
     say(f"Exported {log.checkpoint.size} entries of {log.checkpoint.origin} as {name}.")
 
 
@@ -107,7 +120,7 @@ def _reader(source: str | None) -> Iterator[Reader]:
         store.close()
 
 
-COMMANDS = (export_csv, export_hledger, export_jsonl)
+COMMANDS = (export_360giving, export_csv, export_hledger, export_jsonl)
 
 
 @click.group("export")

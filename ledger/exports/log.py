@@ -32,7 +32,8 @@ class Log:
     """All entries up to the newest signed checkpoint of `reader`, while the log itself grows on.
 
     note: that checkpoint. currencies: code -> exponent, as far as was read; it is read once.
-    progress: called with the entries done and the entries there are.
+    progress: called with the entries done and the entries there are. remarks: what an export
+    has to tell the person who asked for it.
     """
 
     def __init__(self, reader: Reader, progress: Callable[[int, int], None] | None = None) -> None:
@@ -40,6 +41,7 @@ class Log:
         self.note = reader.checkpoint()
         self.checkpoint = parse_checkpoint(parse_note(self.note).text)
         self.currencies: dict[str, int] = {}
+        self.remarks: list[str] = []
 
     def __iter__(self) -> Iterator[Sealed]:
         """Raises LogMismatch where the log is not whole, so what was written by then is void."""
