@@ -38,6 +38,17 @@ def _export(command: Callable[..., None]) -> click.Command:
 
 
 @_export
+def export_iati(**options: Any) -> None:
+    """Export each fund as an activity in the IATI standard, version 2.03.
+
+    SOURCE is a URL or a database file; by default the ledger of AMANAH_DATABASE.
+    """
+    from ledger.exports import iati
+
+    _publish("iati", iati.export, **options)
+
+
+@_export
 def export_jsonl(**options: Any) -> None:
     """Export every entry as a line of JSON: its exact bytes.
 
@@ -120,7 +131,7 @@ def _reader(source: str | None) -> Iterator[Reader]:
         store.close()
 
 
-COMMANDS = (export_360giving, export_csv, export_hledger, export_jsonl)
+COMMANDS = (export_360giving, export_csv, export_hledger, export_iati, export_jsonl)
 
 
 @click.group("export")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ledger.money import parse_amount
+from ledger.money import format_amount, parse_amount
 from ledger.state import FEE_KINDS, Statement
 
 
@@ -16,3 +16,8 @@ def fees_of(statement: Statement, exponent: int) -> dict[str, int]:
     for fee in statement.get("fees", ()):
         fees[fee["kind"]] += parse_amount(fee["amount"], exponent)
     return fees
+
+
+def signed(minor: int, exponent: int) -> str:
+    """`minor` units, which may be negative, as a decimal string with all its decimals."""
+    return ("-" if minor < 0 else "") + format_amount(abs(minor), exponent)

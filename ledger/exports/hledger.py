@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ledger.errors import Refusal
-from ledger.exports.amounts import amount_of, fees_of
+from ledger.exports.amounts import amount_of, fees_of, signed
 from ledger.exports.log import Log, Sealed, understood
-from ledger.money import format_amount
 from ledger.state import Statement, Total
 
 _ACCOUNTS = (
@@ -88,8 +87,7 @@ class _Journal:
             tags["target"] = statement["target"]
         lines += [f"    ; {name}:{value}" for name, value in tags.items()]
         for posting in self._postings(statement, entry.totals, exponent):
-            sign = "-" if posting.minor < 0 else ""
-            amount = f"{currency} {sign}{format_amount(abs(posting.minor), exponent)}"
+            amount = f"{currency} {signed(posting.minor, exponent)}"
             held = "" if posting.balance is None else f" = {currency} {posting.balance}"
             lines.append(f"    {posting.account}  {amount}{held}")
         return "\n" + "\n".join(lines) + "\n"
