@@ -1,18 +1,23 @@
 """The log as an export reads it: under one signed checkpoint, entry by entry, nothing left out.
 
 An export is only made of a log whose entries are all there: chain and root are checked on the
-way. The signature, the sums and the rules are for `amanah verify`.
+way. One that says what entries mean adds up the books as well. The signature, and refs that stand
+twice, are for `amanah verify`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from contextlib import closing
+from typing import NamedTuple, NoReturn
 
 from ledger.audit import Reader
+from ledger.books import Books
 from ledger.chain import Tip, verify
 from ledger.entry import Entry, canonical, decode_audited_entry
 from ledger.errors import LogMismatch, Refusal
+from ledger.scratch import MovementFile
+from ledger.state import EmptyState
 from ledger.tlog.head import parse_checkpoint
 from ledger.tlog.merkle import Frontier
 from ledger.tlog.note import parse_note
@@ -40,7 +45,7 @@ class Log:
         self._reader, self._progress = reader, progress
         self.note = reader.checkpoint()
         self.checkpoint = parse_checkpoint(parse_note(self.note).text)
-        self.currencies: dict[str, int] = {}
+        self.currencies: Mapping[str, int] = {}
         self.remarks: list[str] = []
 
     def __iter__(self) -> Iterator[Sealed]:
@@ -65,44 +70,44 @@ class Log:
         try:
             entry = decode_audited_entry(entry_bytes)
         except Refusal as refusal:
-            raise _not_of_this_format(index, refusal) from refusal
+            what = "form of the entry"
+            raise LogMismatch(index, what, "an entry of this format", str(refusal)) from refusal
         verify(tip, entry, entry_bytes)
-        if index == 0 and is_understood(entry.statement):
-            self.currencies = entry.statement["currencies"]
         return entry
 
 
 def understood(log: Log) -> Iterator[Sealed]:
-    """The entries of `log` for an export that says what they mean: statements have passed their
-    schema, totals are totals. Raises Refusal (`not_supported`) at what this version cannot tell.
+    """The entries of `log`, for an export that says what they mean.
+
+    The books are added up again on the way, so whoever reads an entry may rely on its form and
+    on what it refers to. Raises LogMismatch where a rule is broken, and Refusal
+    (`not_supported`) at what this version cannot tell: an export must not guess.
     """
-    for sealed in log:
-        entry = sealed.entry
-        try:
-            if is_understood(entry.statement):
-                check_statement(entry.statement, len(canonical(entry.statement)), log.currencies)
-            elif entry.totals:
-                detail = f"it does not know the type {entry.statement.get('type')!r}"
-                raise Refusal("not_supported", f"{detail}, which moves money")
-            for total in entry.totals:
-                _check_total(total, log.currencies)
-        except Refusal as refusal:
-            if refusal.code != "not_supported":
-                raise _not_of_this_format(entry.index, refusal) from refusal
-            detail = f"this version cannot export entry {entry.index}: {refusal}; update amanah"
-            raise Refusal("not_supported", detail) from refusal
-        yield sealed
+    with closing(MovementFile()) as movements:
+        books = Books(EmptyState(), {}, movements)
+        for sealed in log:
+            _post(books, sealed.entry)
+            log.currencies = books.currencies
+            yield sealed
 
 
-def _check_total(total: object, currencies: Mapping[str, int]) -> None:
-    texts = ("fund", "currency", "balance")
-    if (
-        not isinstance(total, dict)
-        or not all(isinstance(total.get(name), str) for name in texts)
-        or total["currency"] not in currencies
-    ):
-        raise Refusal("malformed", f"/totals: {canonical(total)!r} is not the total of a fund")
+def _post(books: Books, entry: Entry) -> None:
+    statement = entry.statement
+    if entry.unread or not is_understood(statement):
+        _not_supported(entry, ", ".join((f"type {statement.get('type')!r}", *entry.unread)))
+    try:
+        check_statement(statement, len(canonical(statement)), books.currencies)
+        totals = books.post(entry.index, entry.platform, statement)
+    except Refusal as refusal:
+        if refusal.code == "not_supported":
+            _not_supported(entry, str(refusal))
+        rule, wanted = f"rule `{refusal.code}`", "a statement that the rules admit"
+        raise LogMismatch(entry.index, rule, wanted, str(refusal)) from refusal
+    if totals != entry.totals:
+        expected, found = (canonical(value).decode() for value in (totals, entry.totals))
+        raise LogMismatch(entry.index, "totals, added up again", expected, found)
 
 
-def _not_of_this_format(index: int, refusal: Refusal) -> LogMismatch:
-    return LogMismatch(index, "form of the entry", "an entry of this format", str(refusal))
+def _not_supported(entry: Entry, what: str) -> NoReturn:
+    detail = f"this version does not understand entry {entry.index} ({what}), and an export that "
+    raise Refusal("not_supported", f"{detail}guesses would be wrong: update amanah, or use jsonl")

@@ -48,22 +48,16 @@ def _guarded(cell: object) -> str:
 
 
 def _entry(sealed: Sealed) -> dict[str, object]:
-    """What can be said of any entry. Of a type that is not known, only its `statement`."""
     entry, statement = sealed.entry, sealed.entry.statement
-    cells = {n: statement[n] for n in _AS_THEY_STAND if isinstance(statement.get(n), str | int)}
+    cells = {name: statement[name] for name in _AS_THEY_STAND if name in statement}
     return cells | {
         "index": entry.index,
         "leaf_hash": sealed.leaf,
         "recorded_at": entry.recorded_at,
         "platform": entry.platform,
-        "name": _name(statement),
+        "name": statement.get("name", statement.get("title", "")),
         "statement": canonical(statement).decode(),
     }
-
-
-def _name(statement: Statement) -> object:
-    name = statement.get("name", statement.get("title"))
-    return name if isinstance(name, str) else ""
 
 
 def _money(sealed: Sealed, currencies: Mapping[str, int]) -> dict[str, object]:
