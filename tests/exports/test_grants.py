@@ -174,6 +174,7 @@ def test_what_is_a_grant(desk: Ledger, statement: Grant, recipient: str | None) 
         return
     (grant,) = exported(desk)
     assert grant["fundingOrganization"] == [{"id": "GB-CHC-1", "name": "Ada"}]
+    assert grant["id"] == "ledger.example:tests:8"  # no prefix of 360Giving is made up
     to = grant.get("recipientIndividual") or grant["recipientOrganization"][0]
     assert to["name"] == recipient
     assert grant["amountAwarded"] == grant["amountDisbursed"] == 1000

@@ -244,6 +244,23 @@ def test_an_identifier_stays_when_the_owner_changes(activities) -> None:
     assert air.xpath("sector/narrative/text()") == ["Water"]
 
 
+def test_an_activity_begins_with_its_first_money_or_its_registration(activities) -> None:
+    found = activities(
+        fund("air"),
+        fund("laut"),
+        donation(occurred_at="2019-07-02T00:00:00Z"),
+        donation(ref="older", occurred_at="2018-03-04T23:00:00-05:00"),
+    )
+    starts = {name: found[name].xpath("activity-date/@iso-date") for name in found}
+    assert starts["air"] == ["2018-03-04"]
+    assert starts["laut"] == [found["laut"].get("last-updated-datetime")[:10]]
+
+
+def test_a_registry_that_is_no_identifier_is_not_used_as_one(activities) -> None:
+    air = activities(party("a", registry="see https://x/?q=1"), fund("air", owner="a"))["air"]
+    assert air.xpath("reporting-org/@ref") == ["ledger.example:tests:a"]
+
+
 def test_the_goal_is_a_budget_where_a_permit_says_of_which_time(activities) -> None:
     goal = {"goal_amount": "500000"}
     found = activities(
