@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from ledger.commands import comparing, exporting, posting, running, verifying
+from ledger.commands import comparing, exporting, posting, publishing, running, verifying
 from ledger.commands.shared import exit_code, say
 from ledger.errors import LedgerError
 
@@ -53,3 +53,5 @@ for command in (
     running.demo,
 ):
     cli.add_command(command)
+for command in publishing.COMMANDS:
+    exporting.export.add_command(command)

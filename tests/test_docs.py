@@ -264,11 +264,11 @@ class Step(NamedTuple):
     output: str
 
 
-def tour(page: str) -> Iterator[Step]:
+def tour(page: str, mark: str = "tour") -> Iterator[Step]:
     commands, code_wanted = "", 0
     for match in FENCE.finditer(page):
         language, *marks = match["info"].split() or [""]
-        if "tour" not in marks:
+        if mark not in marks:
             continue
         if language == "text":
             yield Step(commands, code_wanted, match["text"])

@@ -33,6 +33,7 @@ FLOORS = {
     "schemas.*": 3,
     "ledger.scratch": 4,
     "ledger.audit": 5,
+    "ledger.exports.*": 6,
     "ledger.remember": 6,
     "ledger.outgrown": 6,
     "ledger.compare": 6,
