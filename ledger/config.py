@@ -16,26 +16,26 @@ from ledger.errors import SetupError
 
 DEFAULTS: dict[str, str] = {
     "AMANAH_DATABASE": "amanah.db",
-    "AMANAH_ORIGIN": "",
-    "AMANAH_OPERATOR": "",
     "AMANAH_API_KEY": "",
     "AMANAH_STATE": "",
+    "AMANAH_ORIGIN": "",
+    "AMANAH_OPERATOR": "",
 }
 
 
 class Config(NamedTuple):
     """What the environment asks for.
 
-    database: the ledger's SQLite file. origin, operator: what `init` calls a new ledger and
-    whoever runs it. api_key: for posting to a remote ledger. state: where `verify` remembers the
-    checkpoints it has seen.
+    database: the ledger's SQLite file. api_key: for posting to a remote ledger. state: where
+    `verify` remembers the checkpoints it has seen. origin, operator: what `init` calls a new
+    ledger and who runs it, empty when not said.
     """
 
     database: Path
-    origin: str
-    operator: str
     api_key: str
     state: Path
+    origin: str
+    operator: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
@@ -50,10 +50,10 @@ class Config(NamedTuple):
             raise SetupError(f"AMANAH_DATABASE={database!r} is not the path of a file")
         return cls(
             Path(database),
-            _setting(environment, "AMANAH_ORIGIN"),
-            _setting(environment, "AMANAH_OPERATOR"),
             _setting(environment, "AMANAH_API_KEY"),
             Path(state) if state else user_state_path("amanah", appauthor=False),
+            _setting(environment, "AMANAH_ORIGIN"),
+            _setting(environment, "AMANAH_OPERATOR"),
         )
 
 

@@ -1,4 +1,4 @@
-"""A stop on request (SIGTERM): what was accepted is answered, and what is not answered is not there."""
+"""A stop on request (SIGTERM): what was accepted is answered, and nothing else is there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import http.client
 import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 
 from ledger.entry import decode_entry
 from ledger.service import Ledger
+from tests.command_line import ROOT
 from tests.support import ORIGIN, PLATFORM, Server, body_of, donation, fund, running_server
 
 CLIENTS = 8
@@ -66,7 +69,7 @@ def wait_until_closed(server: Server) -> None:
         except ConnectionError:
             return
         threading.Event().wait(0.02)
-    raise AssertionError("the server still takes connections")
+    raise AssertionError(f"the server still takes connections\n{server.log.read_text()}")
 
 
 def test_a_request_that_was_begun_is_answered_after_the_stop(site: Site) -> None:
@@ -84,6 +87,28 @@ def test_a_request_that_was_begun_is_answered_after_the_stop(site: Site) -> None
         assert json.loads(answer.read())["entries"][0]["index"] == 3
         assert server.process.wait(timeout=60) == 0
     assert refs_of(site.database)[3:] == ["slow"]
+
+
+def test_a_worker_that_only_begins_can_be_stopped() -> None:
+    """Told so between its fork and the moment when it listens for signals of its own."""
+    begin = """if True:
+        import os, signal
+        from ledger.asgi import Worker
+        Worker.setup()
+        signal.signal(signal.SIGTERM, lambda *_: None)  # the master's, which makes a note
+        told, tell = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.read(told, 1)
+            object.__new__(Worker).init_signals()
+            os._exit(0)
+        os.kill(pid, signal.SIGTERM)
+        os.write(tell, b".")
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        print(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+    """
+    done = subprocess.run([sys.executable, "-c", begin], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == f"{-signal.SIGTERM}\nset()\n", done.stderr
 
 
 class Client(threading.Thread):
