@@ -33,7 +33,9 @@ def test_a_forwarded_address_is_believed_only_when_told_from_whom(
             start_new_session=True,
         )
     try:
-        pool = urllib3.PoolManager(retries=urllib3.Retry(total=60, backoff_factor=0.05, backoff_max=0.25))
+        pool = urllib3.PoolManager(
+            retries=urllib3.Retry(total=60, backoff_factor=0.05, backoff_max=0.25)
+        )
         url = f"http://127.0.0.1:{port}/healthz"
         assert pool.request("GET", url, headers={"X-Forwarded-For": CLAIMED}).status == 200
     finally:
