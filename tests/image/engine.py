@@ -102,7 +102,9 @@ def make_base(target: Path) -> None:
 @contextmanager
 def pip_settings(scratch: Path) -> Iterator[list[str]]:
     """Options of `podman build` that hand in this machine's settings of pip, but for the build."""
-    found = pip_settings_of(run(sys.executable, "-m", "pip", "config", "list"))
+    # Told to be quiet, pip would list nothing.
+    listing = run("env", "-u", "PIP_QUIET", sys.executable, "-m", "pip", "config", "list")
+    found = pip_settings_of(listing)
     file = scratch / "pip.conf"
     file.touch(mode=0o600)  # an address may hold a password
     file.write_text("".join(["[global]\n", *(f"{k} = {v}\n" for k, v in found.items())]))
