@@ -7,7 +7,8 @@ PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8000
 AMANAH_DATABASE ?= var/demo/amanah.db
-PYTEST_ARGS ?= -n auto
+# loadgroup: tests of one group, such as those of the image, stay in one process.
+PYTEST_ARGS ?= -n auto --dist loadgroup
 SEED ?= 1
 COUNT ?= 100000
 
@@ -22,12 +23,12 @@ INSTALL := $(PIP) install $(WHEELS) --require-hashes
 # The project stays editable, so a change in the code needs no new install.
 INSTALL_SELF := $(PIP) install --no-deps --no-build-isolation --editable .
 
-.PHONY: help run test bench fuzz lint format requirements clean
+.PHONY: help run test bench fuzz lint format sbom requirements clean
 .DEFAULT_GOAL := help
 
 help:
 	@sed -n '2,4s/^# \{0,1\}//p' Makefile
-	@echo "Also: make bench | fuzz | lint | format | requirements | clean"
+	@echo "Also: make bench | fuzz | lint | format | sbom | requirements | clean"
 	@echo "Variables: PYTHON=$(PYTHON) PORT=$(PORT) AMANAH_DATABASE=$(AMANAH_DATABASE) PYTEST_ARGS='$(PYTEST_ARGS)'"
 
 run: $(VENV)/.runtime
@@ -51,6 +52,10 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# What the image consists of, with versions and licences: dist/sbom.json.
+sbom: $(VENV)/.dev
+	$(BIN)/python docs/make_sbom.py
 
 # Each stamp is written last, so an interrupted set-up is taken up again.
 $(VENV)/.created:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +25,7 @@ from ledger.problems import SECURITY_HEADERS, Reply, is_ours, problem_of
 from ledger.sequencer import Pending, Sequencer
 from ledger.service import Ledger
 
+_STOPS = (signal.SIGTERM, signal.SIGQUIT)
 FLASK_THREADS = 8  # in each process; reading is short
 
 Scope = dict[str, Any]
@@ -40,6 +43,22 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # it has no types
         "lifespan": "on",
         "server_header": False,
     }
+
+    @staticmethod
+    def setup() -> None:
+        """Called once, in gunicorn's master: hold back what would stop a worker until it listens.
+
+        Until init_signals a new worker has the handlers of the master, which only make a note for
+        the master. Told to stop just then, it would serve on until it is killed.
+        """
+        os.register_at_fork(
+            before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS),
+            after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS),
+        )
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
 
 
 def create_asgi() -> Application:

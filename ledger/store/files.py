@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import fcntl
 import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,6 +84,25 @@ def refuse_network_filesystem(directory: Path) -> None:
             f"{real} is on a {kind} file system, where SQLite's write-ahead log can corrupt the "
             "ledger; put the database on a local disk"
         )
+
+
+@contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """Make `directory` when there is none, and hold off all others that want to be alone in it.
+
+    For creating a ledger, whose own lock file is not there yet. Raises SetupError.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        refuse_network_filesystem(directory)
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise SetupError(f"{directory} cannot be used: {error}") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 class HighWater:

@@ -92,6 +92,11 @@ class SqliteStore:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644))
         except FileExistsError as error:
             raise SetupError(f"{path} exists already; a ledger is never overwritten") from error
+        except OSError as error:
+            raise SetupError(
+                f"{path} cannot be created ({error.strerror}): user {os.geteuid()}, who runs this, "
+                f"must be able to write to {path.parent}"
+            ) from error
         connection = sqlite3.connect(path, isolation_level=None)
         try:
             _make_durable(connection)
