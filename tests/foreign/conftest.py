@@ -19,7 +19,7 @@ from tests.support import PLATFORM, Server, body_of, donation, running_server
 HERE = Path(__file__).parent
 SET_UP = HERE.parents[1] / ".venv-foreign"
 # How each judge is called; tests/foreign/set_up made both, from requirements.txt.
-JUDGES = {
+JUDGES: dict[str, list[Path]] = {
     "go": [SET_UP / "check-go"],
     "aics": [SET_UP / "venv/bin/python", HERE / "judge_aics.py"],
 }
@@ -37,7 +37,7 @@ def judge(request: pytest.FixtureRequest) -> Judge:
         pytest.skip(missing)
 
     def run(*args: object) -> Outcome:
-        command = [*JUDGES[request.param], *map(str, args)]
+        command = [*map(str, JUDGES[request.param]), *map(str, args)]
         # A judge sees nothing of ours: no settings, no path to the code.
         environment = {"PATH": os.environ["PATH"], "NO_PROXY": "127.0.0.1"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

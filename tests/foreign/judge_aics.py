@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from base64 import b64decode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.request import ProxyHandler, build_opener
@@ -32,6 +33,8 @@ from aics_tlog import (
     verify_leaf_inclusion,
 )
 from aics_tlog.tiles import parse_entry_bundle, tile_width_at
+
+DIRECT = build_opener(ProxyHandler({}))  # made once: it reads all certificates of the machine
 
 
 class Unsound(Exception):
@@ -91,7 +94,8 @@ def follow(entry: bytes, index: int, before: bytes) -> bytes:
     named = json.loads(entry)
     demand(named["index"] == index, f"entry {index} says that it is entry {named['index']}")
     demand(named["prev"] == before.hex(), f"entry {index} does not follow the one before")
-    return leaf_hash(entry)
+    leaf: bytes = leaf_hash(entry)
+    return leaf
 
 
 def judge_proofs(url: str, vkey: VKey, *older: str) -> str:
@@ -109,7 +113,7 @@ def judge_proofs(url: str, vkey: VKey, *older: str) -> str:
 
 
 def api_proof(url: str) -> list[bytes]:
-    with build_opener(ProxyHandler({})).open(url) as answer:
+    with DIRECT.open(url) as answer:
         document: dict[str, Any] = json.load(answer)
     return [bytes.fromhex(hash_) for hash_ in document["proof"]]
 
@@ -128,7 +132,7 @@ def judge_receipt(path: str, vkey: VKey) -> str:
     return f"SOUND entry {index} of {size}"
 
 
-JUDGES = {"log": judge_log, "proofs": judge_proofs, "receipt": judge_receipt}
+JUDGES: dict[str, Callable[..., str]] = {"log": judge_log, "proofs": judge_proofs, "receipt": judge_receipt}
 
 
 def main(command: str, where: str, vkey: str, *older: str) -> str:
