@@ -132,7 +132,11 @@ def judge_receipt(path: str, vkey: VKey) -> str:
     return f"SOUND entry {index} of {size}"
 
 
-JUDGES: dict[str, Callable[..., str]] = {"log": judge_log, "proofs": judge_proofs, "receipt": judge_receipt}
+JUDGES: dict[str, Callable[..., str]] = {
+    "log": judge_log,
+    "proofs": judge_proofs,
+    "receipt": judge_receipt,
+}
 
 
 def main(command: str, where: str, vkey: str, *older: str) -> str:
