@@ -210,7 +210,9 @@ def test_nothing_unfinished_and_no_paths_of_one_machine() -> None:
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize(
+    "lock", ["requirements.txt", "requirements-dev.txt", "tests/foreign/requirements.txt"]
+)
 def test_lock_files_are_hashed_and_name_no_index(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8")
     # One logical line per package; comments and the backslashes that join lines fall away.
