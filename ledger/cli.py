@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from ledger.commands import posting, running, verifying
+from ledger.commands import keeping, posting, running, verifying
 from ledger.commands.shared import exit_code, say
 from ledger.errors import LedgerError
 
@@ -48,6 +48,7 @@ for command in (
     verifying.verify,
     verifying.receipt,
     posting.import_,
+    keeping.rebuild,
     running.demo,
 ):
     cli.add_command(command)

@@ -20,8 +20,7 @@ from ledger.commands.verdicts import (
     verdict_of,
 )
 from ledger.config import Config
-from ledger.entry import decode_entry
-from ledger.errors import FormatError, LedgerError, LogMismatch, NotFound, Refusal, Unreachable
+from ledger.errors import FormatError, LedgerError, LogMismatch, NotFound, Unreachable
 from ledger.remember import Memory
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.note import VerifierKey, parse_note
@@ -30,7 +29,6 @@ from ledger.tlog.tile import TILE_WIDTH, TileHashes, decode_bundle
 
 if TYPE_CHECKING:
     from ledger.client import HttpLedger
-    from ledger.store.sqlite import SqliteStore
 
 vkey_option = click.option("--vkey", help="The log's verifier key, from whoever you trust.")
 policy_option = click.option(
@@ -138,12 +136,13 @@ def _source(target: str) -> Iterator[_Source]:
         remote = HttpLedger(target)
         yield _Source(remote, lambda: _served_key(remote), (), _not_a_ledger)
         return
+    from ledger.keeping import genesis_key
     from ledger.store.sqlite import SqliteStore
 
     store = SqliteStore(Path(target))
     try:
         known = [Known(*head) for head in store.heads()]
-        yield _Source(store, lambda: _genesis_key(store), known, _checkpoints_gone)
+        yield _Source(store, lambda: genesis_key(store), known, _checkpoints_gone)
     finally:
         store.close()
 
@@ -157,14 +156,6 @@ def _served_key(remote: HttpLedger) -> VerifierKey:
 
 def _not_a_ledger(error: NotFound) -> LedgerError:
     return Unreachable(f"{error}; the address of a ledger is what its /v1/ledger begins with")
-
-
-def _genesis_key(store: SqliteStore) -> VerifierKey:
-    try:
-        return VerifierKey.parse(decode_entry(store.entry_bytes(0)).statement["vkeys"][0])
-    except (NotFound, Refusal, FormatError, LookupError, TypeError, AttributeError) as error:
-        wanted = "the genesis, which names the log's keys"
-        raise LogMismatch(0, "first entry", wanted, str(error)) from error
 
 
 def _checkpoints_gone(error: NotFound) -> LedgerError:

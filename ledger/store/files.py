@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import fcntl
 import os
 import sys
 import threading
@@ -81,6 +82,27 @@ def refuse_network_filesystem(directory: Path) -> None:
             f"{real} is on a {kind} file system, where SQLite's write-ahead log can corrupt the "
             "ledger; put the database on a local disk"
         )
+
+
+# Where SQLite's connections lock a database they have open (sqlite.org/src, os.h): the shared
+# range, which in WAL mode each of them holds until it closes.
+_SHARED_FIRST, _SHARED_SIZE = 0x40000002, 510
+
+
+def refuse_in_use(database: Path) -> None:
+    """Raise SetupError when another process has `database` open, or it cannot be written.
+
+    Call it before this process opens the database: closing any file of it ends SQLite's locks.
+    """
+    try:
+        with database.open("r+b") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST)
+    except BlockingIOError as error:
+        raise SetupError(
+            f"{database} is in use; stop the service, and whatever else has it open, then try again"
+        ) from error
+    except OSError as error:
+        raise SetupError(f"{database} cannot be opened for writing: {error}") from error
 
 
 class HighWater:
