@@ -48,6 +48,7 @@ for command in (
     verifying.verify,
     verifying.receipt,
     posting.import_,
+    keeping.doctor,
     keeping.rebuild,
     running.demo,
 ):

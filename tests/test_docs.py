@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from ledger.config import DEFAULTS
+from ledger.doctor.checks import CHECKS
 from ledger.errors import REFUSALS
 from ledger.money import CURRENCIES
 from ledger.problems import STATUSES
@@ -142,6 +143,11 @@ def test_every_section_that_code_names_exists() -> None:
 def test_the_settings_are_those_of_the_code() -> None:
     rows = table(section(OPERATE, "Settings"))
     assert {code(name): code(default) for name, default, _ in rows} == DEFAULTS
+
+
+def test_the_checks_of_the_doctor_are_those_of_the_code() -> None:
+    rows = table(section(OPERATE, "Doctor"))
+    assert [name for row in rows for name in re.findall(r"`([a-z-]+)`", row[0])] == list(CHECKS)
 
 
 def test_the_files_and_modes_are_those_on_disk(tmp_path: Path) -> None:

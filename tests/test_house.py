@@ -43,7 +43,7 @@ FLOORS = {
     "ledger.problems": 1,
     "ledger.keeping": 6,
     "ledger.service": 6,
-    "ledger.doctor": 7,
+    "ledger.doctor.*": 7,
     "ledger.api": 7,
     "ledger.web": 7,
     "ledger.app": 8,

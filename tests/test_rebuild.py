@@ -28,23 +28,6 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return database
 
 
-@pytest.fixture(scope="module")
-def settled(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, rebuilt: its terms reach as far as they do after any other rebuild."""
-    amanah = Amanah(tmp_path_factory.mktemp("settled"))
-    copy_ledger(original, amanah.database)
-    assert amanah("rebuild").code == 0
-    return amanah.database
-
-
-@pytest.fixture
-def kept(settled: Path, tmp_path: Path) -> Amanah:
-    """The command line at a copy of `settled`."""
-    amanah = Amanah(tmp_path)
-    copy_ledger(settled, amanah.database)
-    return amanah
-
-
 def differences(database: Path) -> dict[str, str]:
     """table -> the first difference from what the log says, of tables that have one."""
     ledger = Ledger.open(database)

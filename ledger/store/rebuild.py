@@ -16,7 +16,7 @@ from typing import Any
 from ledger.books import Books
 from ledger.chain import Linked, Tip, verify
 from ledger.entry import canonical, decode_audited_entry, entry_hash
-from ledger.errors import LogMismatch, Refusal
+from ledger.errors import LogMismatch, Refusal, SetupError
 from ledger.store.transaction import Head, NewEntry, Recall, Transaction
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import Frontier
@@ -108,8 +108,10 @@ class Comparison:
         self._run(f"PRAGMA main.cache_size = -{CACHE_KIB}")
         self._run("BEGIN")
         for table in DERIVED:
-            (sql,) = self._run("SELECT sql FROM log.sqlite_master WHERE name = ?", table).fetchone()
-            self._run(sql)
+            row = self._run("SELECT sql FROM log.sqlite_master WHERE name = ?", table).fetchone()
+            if row is None:
+                raise SetupError(f"{database} has no table {table!r}")
+            self._run(*row)
 
     def close(self) -> None:
         self._connection.close()
