@@ -48,6 +48,8 @@ for command in (
     verifying.verify,
     verifying.receipt,
     posting.import_,
+    keeping.backup,
+    keeping.restore,
     keeping.doctor,
     keeping.rebuild,
     running.demo,

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import psutil
 
-from ledger.errors import SetupError, Unavailable
+from ledger.errors import FormatError, SetupError, Unavailable
+from ledger.tlog.note import SigningKey
 
 # Locks and shared memory do not work across machines, and WAL then corrupts the database.
 _NETWORK_FILESYSTEMS = frozenset(
@@ -66,6 +67,14 @@ def read_private(path: Path) -> str:
     if mode & 0o077:
         raise SetupError(f"{path} has mode {mode:04o}; others can read it. Run: chmod 600 {path}")
     return text
+
+
+def read_signing_key(path: Path) -> SigningKey:
+    """The log's private key. Raises SetupError."""
+    try:
+        return SigningKey.parse(read_private(path).removesuffix("\n"))
+    except FormatError as error:
+        raise SetupError(f"{path} does not hold a signing key: {error}") from error
 
 
 def refuse_network_filesystem(directory: Path) -> None:
