@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +42,13 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # it has no types
         "lifespan": "on",
         "server_header": False,
     }
+
+    async def callback_notify(self) -> None:
+        # A master that was killed takes nobody with it; without this its workers serve on for
+        # ever, also on a database that was replaced meanwhile.
+        if os.getppid() != self.ppid:
+            os.kill(os.getpid(), signal.SIGTERM)
+        await super().callback_notify()
 
 
 def create_asgi() -> Application:

@@ -7,9 +7,11 @@ import re
 import runpy
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -221,12 +223,14 @@ def test_the_pages_keep_to_a_width_that_a_diff_can_show() -> None:
 # -- the tour of README.md
 #
 # Blocks marked `sh tour` run as they are written, one after the other, in one shell, in a
-# directory that looks like a checkout after `make run`. What differs from a reader's terminal:
+# directory that looks like a checkout after `make run`; so do those of docs/operate.md that are
+# marked `sh drill`. What differs from a reader's terminal:
 # - the server listens on a free port: http://127.0.0.1:8000 is replaced by its address;
 # - .venv/bin/activate is a stand-in that puts this interpreter's commands on the PATH;
 # - HOME and AMANAH_STATE are in the temporary directory;
 # - where curl is not installed, a few lines of Python stand in for it.
-# A `text tour` block is how the output before it must end; "..." stands for anything on a line.
+# A `text` block with the same mark is how the output before it must end; "..." stands for
+# anything on a line.
 
 BASE = "http://127.0.0.1:8000"
 CURL = """
@@ -261,11 +265,11 @@ class Step(NamedTuple):
     output: str
 
 
-def tour() -> Iterator[Step]:
+def tour(page: str, mark: str) -> Iterator[Step]:
     commands, code_wanted = "", 0
-    for match in FENCE.finditer(README):
+    for match in FENCE.finditer(page):
         language, *marks = match["info"].split() or [""]
-        if "tour" not in marks:
+        if mark not in marks:
             continue
         if language == "text":
             yield Step(commands, code_wanted, match["text"])
@@ -274,7 +278,8 @@ def tour() -> Iterator[Step]:
         if commands:
             yield Step(commands, code_wanted, "")
         commands, code_wanted = match["text"], int("exits-1" in marks)
-    yield Step(commands, code_wanted, "")
+    if commands:
+        yield Step(commands, code_wanted, "")
 
 
 def pattern(output: str) -> re.Pattern[str]:
@@ -323,13 +328,29 @@ def test_the_tour_of_the_readme(checkout: Path) -> None:
         check=True,
         capture_output=True,
     )
-    steps = list(tour())
+    steps = list(tour(README, "tour"))
     assert len(steps) == 7
     with running_server(database) as server, Shell(checkout, environment) as shell:
         for step in steps:
             status, output = shell.run(step.commands.replace(BASE, server.url))
             assert status == step.code, f"{step.commands}\n{output}"
             assert pattern(step.output).search(output), f"{step.commands}\n{output}"
+
+
+def test_the_drill_of_the_operator(checkout: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        port = str(probe.getsockname()[1])
+    steps = list(tour(OPERATE, "drill"))
+    assert len(steps) == 4
+    with Shell(checkout, settings(checkout)) as shell:
+        shell.run(". .venv/bin/activate")
+        try:
+            for step in steps:
+                status, output = shell.run(step.commands.replace("8000", port))
+                assert status == step.code, f"{step.commands}\n{output}"
+                assert pattern(step.output).search(output), f"{step.commands}\n{output}"
+        finally:
+            shell.run("kill -9 $server")
 
 
 class Shell:
