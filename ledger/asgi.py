@@ -21,6 +21,7 @@ from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 
 from ledger import api
 from ledger.app import create_app, log_line, request_id_of
+from ledger.drain import DrainingProtocol
 from ledger.problems import Reply, is_ours, problem_of
 from ledger.sequencer import Pending, Sequencer
 from ledger.service import Ledger
@@ -38,7 +39,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # it has no types
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": DrainingProtocol,
         "lifespan": "on",
         "server_header": False,
     }

@@ -47,6 +47,7 @@ FLOORS = {
     "ledger.api": 7,
     "ledger.web": 7,
     "ledger.app": 8,
+    "ledger.drain": 0,
     "ledger.asgi": 9,
     "ledger.demo": 9,
     "ledger.commands.*": 10,
