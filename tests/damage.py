@@ -38,6 +38,7 @@ DAMAGES = [
     Damage("a ref of nobody", "refs", "INSERT INTO refs VALUES ('aa', 'made-up', 3)"),
     Damage("no term", "terms", "DELETE FROM terms WHERE kind = 'fund' AND \"index\" = 100"),
     Damage("a term too many", "terms", "INSERT INTO terms VALUES ('zz', 'made-up', 3)"),
+    Damage("terms said to reach less far", "terms", "UPDATE head SET indexed = 300"),
     Damage("terms said to reach further", "head", "UPDATE head SET indexed = 700"),
     Damage("no party", "parties", "DELETE FROM parties WHERE id = 'kita'"),
     Damage("another registrar", "parties", "UPDATE parties SET platform = 'x' WHERE id = 'kita'"),

@@ -146,8 +146,8 @@ class Comparison:
         # How far the terms reach is the writer's choice, as long as it is not beyond the log.
         values = _names(columns).replace('"indexed"', "max(indexed, size)")
         reach = ' WHERE "index" < (SELECT indexed FROM log.head)' if name == "terms" else ""
-        query = f"SELECT {values} FROM {{}}.{name}{reach} ORDER BY {_names(keys)}"  # noqa: S608 - names of our own tables
-        wanted, found = self._run(query.format("main")), self._run(query.format("log"))
+        query = f"SELECT {values} FROM {{}}.{name}{{}} ORDER BY {_names(keys)}"  # noqa: S608 - names of our own tables
+        wanted, found = self._run(query.format("main", reach)), self._run(query.format("log", ""))
         return _first_difference(wanted, found, columns, len(keys))
 
 
