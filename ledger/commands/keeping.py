@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ledger.commands.shared import WRONG, json_option, print_json, progress_bar, say
+from ledger.commands.shared import WRONG, ProgressBars, json_option, print_json, say
 from ledger.commands.verdicts import explain
 from ledger.config import Config
 from ledger.errors import LedgerError
-from ledger.store.files import Paths
 
 if TYPE_CHECKING:
-    from ledger.audit import Progress
     from ledger.doctor.case import Finding
     from ledger.keeping import Copy
+    from ledger.store.files import Paths
+
+COPYING, CHECKING, FOLDING = "Pages copied", "Entries checked", "Entries folded"
 
 
 @click.command()
@@ -34,9 +35,9 @@ def backup(file: Path, as_json: bool) -> None:
     """
     from ledger import keeping
 
-    paths = Paths.of(Config.from_environment().database)
-    with _bars(as_json) as (copying, checking), _explained(as_json):
-        copy = keeping.backup(paths, file, copying, checking)
+    paths = _paths()
+    with ProgressBars(as_json) as bars, _explained(as_json):
+        copy = keeping.backup(paths, file, bars.named(COPYING), bars.named(CHECKING))
     apart = [str(paths.log_key), str(paths.key_secret)]
     if as_json:
         print_json({"file": str(file), **_facts(copy), "not_in_it": apart})
@@ -64,9 +65,10 @@ def restore(file: Path, replace: bool, for_reading: bool, as_json: bool) -> None
     """
     from ledger import keeping
 
-    paths = Paths.of(Config.from_environment().database)
-    with _bars(as_json) as (copying, checking), _explained(as_json):
-        done = keeping.restore(paths, file, replace, for_reading, copying, checking)
+    paths = _paths()
+    with ProgressBars(as_json) as bars, _explained(as_json):
+        steps = bars.named(COPYING), bars.named(CHECKING)
+        done = keeping.restore(paths, file, replace, for_reading, *steps)
     if as_json:
         document = {"file": str(paths.database), **_facts(done.copy)}
         document |= {"moved": [str(path) for path in done.moved]}
@@ -92,13 +94,10 @@ def restore(file: Path, replace: bool, for_reading: bool, as_json: bool) -> None
     say("Then: amanah doctor")
 
 
-@contextmanager
-def _bars(hidden: bool) -> Iterator[tuple[Progress, Progress]]:
-    with (
-        progress_bar("Pages copied", hidden) as copying,
-        progress_bar("Entries checked", hidden) as checking,
-    ):
-        yield copying, checking
+def _paths() -> Paths:
+    from ledger.store.files import Paths
+
+    return Paths.of(Config.from_environment().database)
 
 
 @contextmanager
@@ -130,13 +129,9 @@ def rebuild() -> None:
     """
     from ledger import keeping
 
-    paths = Paths.of(Config.from_environment().database)
-    with (
-        progress_bar("Entries checked", False) as checking,
-        progress_bar("Entries folded", False) as making,
-        _explained(False),
-    ):
-        report = keeping.rebuild(paths, checking, making)
+    paths = _paths()
+    with ProgressBars(False) as bars, _explained(False):
+        report = keeping.rebuild(paths, bars.named(CHECKING), bars.named(FOLDING))
     click.echo(f"Rebuilt from {report.checkpoint.size} entries of {report.checkpoint.origin}.")
 
 
@@ -155,8 +150,8 @@ def doctor(url: str | None, as_json: bool) -> None:
 
     findings = []
     database = Config.from_environment().database
-    with progress_bar("Entries", as_json) as progress:
-        case = Case(database, os.environ, url, progress)
+    with ProgressBars(as_json) as bars:
+        case = Case(database, os.environ, url, bars.named(FOLDING))
         try:
             for finding in examine(case):
                 findings.append(finding)

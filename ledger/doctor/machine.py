@@ -15,6 +15,7 @@ import psutil
 from ledger.client import HttpLedger
 from ledger.config import DEFAULTS
 from ledger.doctor.case import Case, Verdict, fine, noted, wrong
+from ledger.errors import NotFound
 from ledger.sequencer import CLOCK_BEHIND_MAX_S
 from ledger.store.files import refuse_network_filesystem
 from ledger.tlog.policy import Policy
@@ -97,14 +98,23 @@ def lock(case: Case) -> Verdict:
         return fine("nobody has written yet")
     fd = os.open(path, os.O_RDWR)
     try:
+        size = _size(case)
         give_up = time.monotonic() + LOCK_WAIT_S
         while not _take(fd):
             if time.monotonic() > give_up:
-                return _held(path)
+                # Somebody always had it, but not one for long, if the ledger grew.
+                return _held(path) if _size(case) == size else fine("busy: entries are sealed")
             time.sleep(0.02)
     finally:
         os.close(fd)
     return fine("the write lock is free")
+
+
+def _size(case: Case) -> int:
+    try:
+        return int(case.value("SELECT size FROM head")[0])
+    except (sqlite3.Error, NotFound):
+        return -1  # the checks of the database say why
 
 
 def _take(fd: int) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ import psutil
 import pytest
 
 from ledger.doctor import log, machine
+from ledger.doctor.case import Case
 from ledger.doctor.checks import CHECKS
 from ledger.service import Ledger
 from ledger.store.files import Paths, write_private
@@ -264,6 +267,18 @@ def test_a_stopped_process_that_holds_the_lock_is_named(kept: Amanah, monkeypatc
     assert list(wrong) == ["lock"]
     assert f"process {process.pid} (" in wrong["lock"]["detail"]
     assert f"kill -CONT {process.pid} " in wrong["lock"]["repair"]
+
+
+def test_a_lock_that_many_take_in_turn_is_busy_and_not_wrong(
+    kept: Amanah, monkeypatch: Patch
+) -> None:
+    """A busy service nearly always holds it; that the ledger grows tells it from a stopped one."""
+    monkeypatch.setattr(machine, "LOCK_WAIT_S", 0.1)
+    grow = "UPDATE head SET size = size + 1"
+    monkeypatch.setattr(time, "sleep", lambda _: run_sql(kept.database, grow))
+    with Paths.of(kept.database).lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert machine.lock(Case(kept.database, {})).detail == "busy: entries are sealed"
 
 
 # -- where it is served
