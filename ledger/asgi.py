@@ -21,6 +21,7 @@ from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 
 from ledger import api
 from ledger.app import create_app, log_line, request_id_of
+from ledger.drain import DrainingProtocol
 from ledger.problems import SECURITY_HEADERS, Reply, is_ours, problem_of
 from ledger.sequencer import Pending, Sequencer
 from ledger.service import Ledger
@@ -39,7 +40,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # it has no types
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": DrainingProtocol,
         "lifespan": "on",
         "server_header": False,
     }
@@ -59,6 +60,13 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # it has no types
     def init_signals(self) -> None:
         super().init_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+
+    async def callback_notify(self) -> None:
+        # A master that was killed takes nobody with it; without this its workers serve on for
+        # ever, also on a database that was replaced meanwhile.
+        if os.getppid() != self.ppid:
+            os.kill(os.getpid(), signal.SIGTERM)
+        await super().callback_notify()
 
 
 def create_asgi() -> Application:

@@ -10,7 +10,15 @@ import sys
 
 import click
 
-from ledger.commands import comparing, exporting, posting, publishing, running, verifying
+from ledger.commands import (
+    comparing,
+    exporting,
+    keeping,
+    posting,
+    publishing,
+    running,
+    verifying,
+)
 from ledger.commands.shared import exit_code, say
 from ledger.errors import LedgerError
 
@@ -50,6 +58,10 @@ for command in (
     comparing.compare,
     posting.import_,
     exporting.export,
+    keeping.backup,
+    keeping.restore,
+    keeping.doctor,
+    keeping.rebuild,
     running.demo,
 ):
     cli.add_command(command)

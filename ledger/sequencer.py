@@ -20,6 +20,7 @@ from ledger.entry import canonical, decode_entry, entry_hash
 from ledger.errors import (
     ClockError,
     Fault,
+    FormatError,
     LedgerError,
     RefConflict,
     Refusal,
@@ -161,8 +162,8 @@ class Sequencer:
             for one in pending:
                 try:
                     self._admit(group, one, recorded_at)
-                except Refusal as refusal:
-                    one.error = refusal
+                except (Refusal, FormatError) as error:
+                    one.error = error
             if group.sealed:
                 note = self._seal(group, indexed)
             tx.commit()
@@ -226,7 +227,11 @@ class Sequencer:
         else:
             return None
         assert data is not None, "what refs name is there"
-        first = decode_entry(data)
+        try:
+            first = decode_entry(data)
+        except Refusal as refusal:
+            # Not the poster's fault, who may have sent the very statement that once stood there.
+            raise FormatError(f"a stored entry of {platform!r} is damaged: {refusal}") from refusal
         if canonical(first.statement) != post.canonical:
             raise RefConflict(ref, first.index)
         return SealedEntry(first.index, entry_hash(data), replayed=True)

@@ -18,7 +18,7 @@ from ledger.errors import FormatError, NotAuthenticated, NotFound, Refusal, Setu
 from ledger.money import CURRENCIES
 from ledger.post import read_submission
 from ledger.sequencer import Pending, Sealed, Sequencer
-from ledger.store.files import Paths, read_private, write_private
+from ledger.store.files import Paths, read_private, read_signing_key, write_private
 from ledger.store.sqlite import ApiKey, SqliteStore
 from ledger.tlog.note import SigningKey, VerifierKey, check_key_name
 
@@ -63,7 +63,7 @@ class Ledger:
                 f"{database} has no genesis: its creation was cut short. Delete "
                 f"{database}* and run `amanah init` again"
             )
-        signer = _signing_key(paths.log_key)
+        signer = read_signing_key(paths.log_key)
         return cls(store, signer, _secret(paths.key_secret))
 
     @classmethod
@@ -199,13 +199,6 @@ def _body(document: Any) -> bytes:
     In ASCII, which a lone surrogate gets through too, to be refused with its place.
     """
     return json.dumps(document).encode()
-
-
-def _signing_key(path: Path) -> SigningKey:
-    try:
-        return SigningKey.parse(read_private(path).removesuffix("\n"))
-    except FormatError as error:
-        raise SetupError(f"{path} does not hold a signing key: {error}") from error
 
 
 def _secret(path: Path) -> bytes:

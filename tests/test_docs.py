@@ -7,15 +7,18 @@ import re
 import runpy
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from ledger.config import DEFAULTS
+from ledger.doctor.checks import CHECKS
 from ledger.errors import REFUSALS
 from ledger.money import CURRENCIES
 from ledger.problems import STATUSES
@@ -145,6 +148,11 @@ def test_the_settings_are_those_of_the_code() -> None:
     assert {code(name): code(default) for name, default, _ in rows} == DEFAULTS
 
 
+def test_the_checks_of_the_doctor_are_those_of_the_code() -> None:
+    rows = table(section(OPERATE, "Doctor"))
+    assert [name for row in rows for name in re.findall(r"`([a-z-]+)`", row[0])] == list(CHECKS)
+
+
 def test_the_files_and_modes_are_those_on_disk(tmp_path: Path) -> None:
     database = tmp_path / "ledger.db"
     before = os.umask(0o022)
@@ -221,12 +229,14 @@ def test_the_pages_keep_to_a_width_that_a_diff_can_show() -> None:
 # -- the tours of README.md and docs/api.md
 #
 # Blocks marked `sh tour` run as they are written, one after the other, in one shell, in a
-# directory that looks like a checkout after `make run`. What differs from a reader's terminal:
+# directory that looks like a checkout after `make run`; so do those of docs/operate.md that are
+# marked `sh drill`. What differs from a reader's terminal:
 # - the server listens on a free port: http://127.0.0.1:8000 is replaced by its address;
 # - .venv/bin/activate is a stand-in that puts this interpreter's commands on the PATH;
 # - HOME and AMANAH_STATE are in the temporary directory;
 # - where curl is not installed, a few lines of Python stand in for it.
-# A `text tour` block is how the output before it must end; "..." stands for anything on a line.
+# A `text` block with the same mark is how the output before it must end; "..." stands for
+# anything on a line.
 
 BASE = "http://127.0.0.1:8000"
 CURL = """
@@ -335,6 +345,22 @@ def test_the_tour(checkout: Path, page: str, count: int) -> None:
             status, output = shell.run(step.commands.replace(BASE, server.url))
             assert status == step.code, f"{step.commands}\n{output}"
             assert pattern(step.output).search(output), f"{step.commands}\n{output}"
+
+
+def test_the_drill_of_the_operator(checkout: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        port = str(probe.getsockname()[1])
+    steps = list(tour(OPERATE, "drill"))
+    assert len(steps) == 4
+    with Shell(checkout, settings(checkout)) as shell:
+        shell.run(". .venv/bin/activate")
+        try:
+            for step in steps:
+                status, output = shell.run(step.commands.replace("8000", port))
+                assert status == step.code, f"{step.commands}\n{output}"
+                assert pattern(step.output).search(output), f"{step.commands}\n{output}"
+        finally:
+            shell.run("kill -9 $server")
 
 
 class Shell:

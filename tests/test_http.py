@@ -10,6 +10,9 @@ from collections.abc import Callable
 import pytest
 from werkzeug.test import TestResponse
 
+from ledger.errors import FormatError
+from ledger.post import read_submission
+from ledger.sequencer import Pending
 from ledger.service import Ledger
 from tests.support import (
     PLATFORM,
@@ -19,6 +22,7 @@ from tests.support import (
     body_of,
     donation,
     fund,
+    party,
     problem,
 )
 
@@ -233,6 +237,30 @@ def test_damage_in_our_own_bytes_is_our_error_and_not_the_clients(client: Api) -
     document = problem(response, 500, "internal")
     assert document["request_id"] in log.getvalue()
     assert "note" not in document["detail"]
+
+
+def test_a_damaged_entry_that_is_posted_again_is_our_error(client: Api) -> None:
+    """And of nobody else: what rides on the same commit is sealed."""
+    client.post(fund("air"))
+    with sqlite3.connect(client.ledger.store.paths.database) as connection:
+        connection.execute("UPDATE entries SET bytes = x'7b' WHERE rowid = 2")
+    log = io.StringIO()
+    headers = {"Authorization": f"Bearer {client.key(PLATFORM)}"}
+    response = client.http.post(
+        "/v1/entries", json={"statement": fund("air")}, headers=headers, errors_stream=log
+    )
+    document = problem(response, 500, "internal")
+    assert document["request_id"] in log.getvalue()
+    assert "a stored entry of 'kita' is damaged" in log.getvalue()
+    ledger = client.ledger
+    again, other = (
+        Pending(PLATFORM, read_submission(body_of(one), ledger.currencies, ledger.now()))
+        for one in (fund("air"), party("yayasan"))
+    )
+    ledger.sequencer.seal([again, other])
+    assert other.result().entries[0].index == 3
+    with pytest.raises(FormatError):
+        again.result()
 
 
 # -- over a real server

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import psutil
 
-from ledger.errors import SetupError, Unavailable
+from ledger.errors import FormatError, SetupError, Unavailable
+from ledger.tlog.note import SigningKey
 
 # Locks and shared memory do not work across machines, and WAL then corrupts the database.
 _NETWORK_FILESYSTEMS = frozenset(
@@ -70,6 +71,14 @@ def read_private(path: Path) -> str:
     return text
 
 
+def read_signing_key(path: Path) -> SigningKey:
+    """The log's private key. Raises SetupError."""
+    try:
+        return SigningKey.parse(read_private(path).removesuffix("\n"))
+    except FormatError as error:
+        raise SetupError(f"{path} does not hold a signing key: {error}") from error
+
+
 def refuse_network_filesystem(directory: Path) -> None:
     """Raise SetupError when `directory` is on a file system shared between machines."""
     real = str(directory.resolve())
@@ -103,6 +112,27 @@ def alone_in(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+# Where SQLite's connections lock a database they have open (sqlite.org/src, os.h): the shared
+# range, which in WAL mode each of them holds until it closes.
+_SHARED_FIRST, _SHARED_SIZE = 0x40000002, 510
+
+
+def refuse_in_use(database: Path) -> None:
+    """Raise SetupError when another process has `database` open, or it cannot be written.
+
+    Call it before this process opens the database: closing any file of it ends SQLite's locks.
+    """
+    try:
+        with database.open("r+b") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST)
+    except BlockingIOError as error:
+        raise SetupError(
+            f"{database} is in use; stop the service, and whatever else has it open, then try again"
+        ) from error
+    except OSError as error:
+        raise SetupError(f"{database} cannot be opened for writing: {error}") from error
 
 
 class HighWater:

@@ -99,7 +99,7 @@ class SqliteStore:
             ) from error
         connection = sqlite3.connect(path, isolation_level=None)
         try:
-            _make_durable(connection)
+            make_durable(connection)
             migrations.apply(Database(connection, execute_plugins=False))
         finally:
             connection.close()
@@ -174,7 +174,7 @@ class SqliteStore:
                 isolation_level=None,
                 check_same_thread=False,
             )
-            _make_durable(connection)
+            make_durable(connection)
             self._writer = connection
         return self._writer
 
@@ -400,7 +400,7 @@ class SqliteStore:
         return [_api_key(row) for row in self._rows(sql)]
 
 
-def _make_durable(connection: sqlite3.Connection) -> None:
+def make_durable(connection: sqlite3.Connection) -> None:
     """What is committed is on disk, and readers do not wait for writers."""
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")

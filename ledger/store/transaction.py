@@ -210,15 +210,34 @@ class Transaction:
 
     # -- writing
 
+    def anew(self) -> Transaction:
+        """The same transaction, looking up again what was written since."""
+        return Transaction(self._connection, self._recall)
+
+    def widen_cache(self, kib: int) -> None:
+        self._connection.execute(f"PRAGMA cache_size = -{kib}")
+
+    def empty(self, tables: Iterable[str]) -> None:
+        for table in tables:
+            self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - a fixed word
+
+    def mend_leaf_hashes(self, leaves: Iterable[tuple[int, bytes]]) -> None:
+        """Store these (index, leaf hash) where others stand beside the entries."""
+        sql = 'UPDATE entries SET leaf_hash = ? WHERE "index" = ? AND leaf_hash <> ?'
+        self._connection.executemany(sql, ((leaf, index, leaf) for index, leaf in leaves))
+
     def append(self, head: Head, sealed: Sequence[NewEntry]) -> None:
         """Store sealed entries and move the head."""
-        linked = [entry.linked for entry in sealed]
-        entries = [(entry.index, entry.entry_bytes, entry.leaf_hash) for entry in linked]
+        entries = [(e.linked.index, e.linked.entry_bytes, e.linked.leaf_hash) for e in sealed]
         self._many("INSERT INTO entries VALUES (?, ?, ?)", entries)
+        self.follow(head, sealed)
+
+    def follow(self, head: Head, sealed: Sequence[NewEntry]) -> None:
+        """Store what follows from entries that stand there, but for the books; move the head."""
         # In the order of their keys, so that neighbours find the page still at hand.
         refs = sorted((e.platform, e.statement["ref"], e.linked.index) for e in sealed)
         self._many("INSERT INTO refs VALUES (?, ?, ?)", refs)
-        self._append_tiles(linked)
+        self._append_tiles([entry.linked for entry in sealed])
         tip = head.tip
         packed = b"".join(tip.frontier.hashes)
         self._connection.execute(
