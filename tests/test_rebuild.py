@@ -1,4 +1,7 @@
-"""What follows from the log can be made anew from it, and only from a log that is sound."""
+"""What follows from the log can be made anew from it, and only from a log that is sound.
+
+Each single damage: tests/cli/test_doctor.py, where it is found too.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.policy import Policy
 from ledger.tlog.tile import TILE_WIDTH
 from tests.command_line import Amanah
-from tests.damage import DAMAGES, Damage, contents, copy_ledger, rich_ledger, run_sql
+from tests.damage import DAMAGES, contents, copy_ledger, rich_ledger, run_sql
 from tests.support import donation, refund, running_server
 
 
@@ -67,15 +70,6 @@ def test_a_ledger_is_what_its_log_leads_to(original: Path, tmp_path: Path) -> No
         after.pop(table)
     assert after == before
     assert differences(lagging.database) == {}
-
-
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
-def test_what_is_damaged_is_found_and_mended(kept: Amanah, damage: Damage) -> None:
-    before = contents(kept.database)
-    run_sql(kept.database, damage.sql)
-    assert differences(kept.database).keys() == {damage.table}
-    assert kept("rebuild").code == 0
-    assert contents(kept.database) == before
 
 
 def test_all_of_it_gone_is_made_anew(kept: Amanah) -> None:

@@ -26,7 +26,7 @@ from ledger.store.files import Paths, write_private
 from ledger.store.rebuild import DERIVED
 from ledger.tlog.note import SigningKey
 from tests.command_line import Amanah, Site
-from tests.damage import DAMAGES, Damage, run_sql
+from tests.damage import DAMAGES, Damage, contents, run_sql
 from tests.support import ORIGIN, running_server
 
 Patch = pytest.MonkeyPatch
@@ -204,12 +204,14 @@ def test_what_is_broken_is_found(
 def test_what_does_not_follow_from_the_log_is_found_and_mended(
     kept: Amanah, damage: Damage
 ) -> None:
+    before = contents(kept.database)
     run_sql(kept.database, damage.sql)
     wrong = wrong_of(kept)
     # The rollback guard reads tiles and the head too.
     assert {damage.table} <= wrong.keys() <= {damage.table, "high-water"}
     assert "amanah rebuild" in wrong[damage.table]["repair"]
     assert kept("rebuild").code == 0
+    assert contents(kept.database) == before
     assert wrong_of(kept) == {}
 
 
