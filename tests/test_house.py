@@ -37,7 +37,6 @@ FLOORS = {
     "ledger.remember": 6,
     "ledger.outgrown": 6,
     "ledger.compare": 6,
-    "ledger.exports.*": 6,
     "ledger.client": 4,
     "ledger.post": 4,
     "ledger.store.*": 4,

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
 from ledger.books import Books
 from ledger.chain import Linked, Tip, verify
-from ledger.entry import canonical, decode_audited_entry, entry_hash
+from ledger.entry import INTEGER_MAX, canonical, decode_audited_entry, entry_hash
 from ledger.errors import LogMismatch, Refusal, SetupError
 from ledger.store.transaction import Head, NewEntry, Recall, Transaction
 from ledger.tlog.checkpoint import Checkpoint
@@ -139,16 +139,43 @@ class Comparison:
 
     def table(self, name: str) -> str | None:
         """The first difference in a derived table, for people; None when there is none."""
+        if name == "terms":
+            return self._terms()
         info = self._run(f"PRAGMA main.table_info({name})").fetchall()
         keys = [row[1] for row in sorted(info, key=lambda row: row[5]) if row[5]]
         columns = [row[1] for row in info if row[1] != "checkpoint"]  # that is signed, not derived
         columns.sort(key=lambda column: column not in keys)
         # How far the terms reach is the writer's choice, as long as it is not beyond the log.
         values = _names(columns).replace('"indexed"', "max(indexed, size)")
-        reach = ' WHERE "index" < (SELECT indexed FROM log.head)' if name == "terms" else ""
-        query = f"SELECT {values} FROM {{}}.{name}{{}} ORDER BY {_names(keys)}"  # noqa: S608 - names of our own tables
-        wanted, found = self._run(query.format("main", reach)), self._run(query.format("log", ""))
+        query = f"SELECT {values} FROM {{}}.{name} ORDER BY {_names(keys)}"  # noqa: S608 - names of our own tables
+        wanted, found = self._run(query.format("main")), self._run(query.format("log"))
         return _first_difference(wanted, found, columns, len(keys))
+
+    def _terms(self) -> str | None:
+        """`table` for the terms, which the writer puts into runs of lengths of its own."""
+        query = (
+            "SELECT t.kind, t.id, value FROM {}.terms AS t, json_each(t.indexes) "
+            "WHERE value < (SELECT indexed FROM log.head) OR {} ORDER BY 1, 2, 3"
+        )
+        try:
+            wanted, found = self._run(query.format("main", 0)), self._run(query.format("log", 1))
+            difference = _first_difference(wanted, found, ["kind", "id", "index"], 3)
+            return difference or self._first_stray_run()
+        except sqlite3.OperationalError as error:
+            return f"the indexes of a run cannot be read: {error}"
+
+    def _first_stray_run(self) -> str | None:
+        """The first run that holds an index before its own beginning or behind the next one's."""
+        starts = [row[0] for row in self._run("SELECT DISTINCT run FROM log.terms ORDER BY 1")]
+        ends = dict(pairwise([*starts, INTEGER_MAX]))
+        query = (
+            "SELECT kind, t.id, run, min(value), max(value) FROM log.terms AS t, "
+            "json_each(t.indexes) GROUP BY kind, t.id, run"
+        )
+        for kind, item_id, run, first, last in self._run(query):
+            if first < run or last >= ends[run]:
+                return f"kind {kind}, id {item_id}, run {run} holds the indexes {first} to {last}"
+        return None
 
 
 def _first_difference(
