@@ -24,12 +24,12 @@ INSTALL := $(PIP) install $(WHEELS) --require-hashes
 # The project stays editable, so a change in the code needs no new install.
 INSTALL_SELF := $(PIP) install --no-deps --no-build-isolation --editable .
 
-.PHONY: help run test foreign bench fuzz lint format sbom requirements clean
+.PHONY: help run test foreign coverage bench fuzz lint format sbom requirements clean
 .DEFAULT_GOAL := help
 
 help:
 	@sed -n '2,4s/^# \{0,1\}//p' Makefile
-	@echo "Also: make foreign | bench | fuzz | lint | format | sbom | requirements | clean"
+	@echo "Also: make foreign | coverage | bench | fuzz | lint | format | sbom | requirements | clean"
 	@echo "Variables: PYTHON=$(PYTHON) PORT=$(PORT) AMANAH_DATABASE=$(AMANAH_DATABASE) PYTEST_ARGS='$(PYTEST_ARGS)'"
 
 run: $(VENV)/.runtime
@@ -42,6 +42,14 @@ test: $(VENV)/.dev $(wildcard $(FOREIGN)/.ready)
 # The judges that are not ours, and their tests. Once they are set up, `make test` runs those too.
 foreign: $(VENV)/.dev $(FOREIGN)/.ready
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS) tests/foreign
+
+# Of every process that the tests start: workers of pytest, commands, servers and their workers.
+coverage: $(VENV)/.dev
+	$(BIN)/coverage erase
+	GUNICORN_CMD_ARGS='--config tests/coverage_hooks.py' \
+	  $(BIN)/coverage run -m pytest -q $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench

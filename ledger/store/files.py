@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import fcntl
 import os
 import sys
@@ -135,6 +134,10 @@ def refuse_in_use(database: Path) -> None:
         raise SetupError(f"{database} cannot be opened for writing: {error}") from error
 
 
+def _mark(size: int, root: bytes) -> bytes:
+    return f"{size:020d} {base64.b64encode(root).decode()}\n".encode("ascii")
+
+
 class HighWater:
     """The last (size, root) handed out, outside the database, so that a restore shows.
 
@@ -150,22 +153,22 @@ class HighWater:
     def read(self) -> tuple[int, bytes] | None:
         """(size, root), or None when there is no file. Raises SetupError for anything else."""
         try:
-            size, root_base64 = self.path.read_text("ascii").split()
-            root = base64.b64decode(root_base64, validate=True)
-            if not size.isdecimal() or len(root) != 32:
+            line = self.path.read_bytes()
+            size, root = int(line[:20]), base64.b64decode(line[21:-1])
+            if size < 0 or len(root) != 32 or line != _mark(size, root):
                 raise ValueError("not a size and a root")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, binascii.Error) as error:
+        except (OSError, ValueError) as error:
             raise SetupError(
                 f"{self.path} is damaged ({error}). Compare the newest checkpoint anybody holds "
                 "with `amanah verify`; when the database extends it, delete the file and restart"
             ) from error
-        return int(size), root
+        return size, root
 
     def write(self, size: int, root: bytes) -> None:
         # One write of one length: a reader or a crash finds the old line or the new one.
-        line = f"{size:020d} {base64.b64encode(root).decode()}\n".encode("ascii")
+        line = _mark(size, root)
         try:
             fd = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644)
             try:
