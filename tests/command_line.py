@@ -50,7 +50,9 @@ class Amanah:
     def __call__(self, *args: object, stdin: str = "", **settings: str) -> Outcome:
         """Run a command in this process, which is fast."""
         runner = CliRunner()
-        environment = self.settings | settings
+        # None takes a setting away: those of whoever runs the tests.
+        theirs = dict.fromkeys(k for k in os.environ if k.startswith("AMANAH_"))
+        environment = theirs | self.settings | settings
         arguments = ["amanah", *map(str, args)]
         with (
             runner.isolation(stdin, environment) as (out, err, _),
