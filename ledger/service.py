@@ -58,13 +58,17 @@ class Ledger:
         """Open an existing ledger. Raises SetupError, saying how to mend it."""
         paths = Paths.of(database)
         store = SqliteStore(database)
-        if store.size() == 0:
-            raise SetupError(
-                f"{database} has no genesis: its creation was cut short. Delete "
-                f"{database}* and run `amanah init` again"
-            )
-        signer = read_signing_key(paths.log_key)
-        return cls(store, signer, _secret(paths.key_secret))
+        try:
+            if store.size() == 0:
+                raise SetupError(
+                    f"{database} has no genesis: its creation was cut short. Delete "
+                    f"{database}* and run `amanah init` again"
+                )
+            signer = read_signing_key(paths.log_key)
+            return cls(store, signer, _secret(paths.key_secret))
+        except BaseException:
+            store.close()
+            raise
 
     @classmethod
     def create(cls, database: Path, origin: str, operator: str) -> Ledger:

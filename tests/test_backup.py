@@ -33,9 +33,8 @@ def file(tmp_path: Path) -> Path:
 
 
 def post(amanah: Amanah, *refs: str) -> None:
-    ledger = Ledger.open(amanah.database)
-    ledger.post("kita", [donation(ref=ref) for ref in refs])
-    ledger.close()
+    with closing(Ledger.open(amanah.database)) as ledger:
+        ledger.post("kita", [donation(ref=ref) for ref in refs])
 
 
 def lose(amanah: Amanah) -> None:

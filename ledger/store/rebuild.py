@@ -102,6 +102,13 @@ class Comparison:
 
     def __init__(self, database: Path) -> None:
         self._connection = sqlite3.connect("", uri=True, isolation_level=None)
+        try:
+            self._begin(database)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, database: Path) -> None:
         uri = f"{database.absolute().as_uri()}?mode=ro"
         self._run("ATTACH ? AS log", uri)
         self._run("PRAGMA main.journal_mode = OFF")
