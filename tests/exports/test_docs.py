@@ -29,7 +29,7 @@ def test_the_commands_of_the_page(checkout: Path) -> None:
     amanah = checkout / ".venv/bin/amanah"
     subprocess.run([amanah, "demo"], env=demo, check=True, capture_output=True)
     steps = list(tour(PAGE, "exports"))
-    assert len(steps) == 6
+    assert len(steps) == 5
     with Shell(checkout, environment) as shell:
         shell.run(". .venv/bin/activate")
         for step in steps:

@@ -98,7 +98,7 @@ def test_a_newcomers_path(engine: Engine, tmp_path: Path) -> None:
         receipt = tmp_path / "gift.tlog-proof"
         receipt.write_text(ask(amanah, "GET", "/v1/entries/3/receipt"))
         told = python(amanah, SCRIPT, "receipt", "verify", receipt, "--vkey", vkey)
-        assert told.startswith("VERIFIED: a donation of 1000 IDR")
+        assert told.startswith("VERIFIED: a donor gave 1000 IDR to the fund air")
 
         amanah.kill()
         amanah.start()
