@@ -14,16 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ledger.audit import Known, Progress, Report, audit
-from ledger.entry import decode_entry, entry_hash
-from ledger.errors import (
-    FormatError,
-    LedgerError,
-    LogMismatch,
-    NotFound,
-    Refusal,
-    RolledBack,
-    SetupError,
-)
+from ledger.entry import entry_hash
+from ledger.errors import LedgerError, LogMismatch, NotFound, RolledBack, SetupError
+from ledger.rules import genesis_key
 from ledger.store import rebuild as derived
 from ledger.store.backup import appearing, check_pages, copy_database, refuse_existing, set_journal
 from ledger.store.files import (
@@ -40,16 +33,6 @@ from ledger.tlog.note import VerifierKey
 from ledger.tlog.policy import Policy
 from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile
 
-
-def genesis_key(store: SqliteStore) -> VerifierKey:
-    """The key that a ledger's first entry names. Raises LogMismatch."""
-    try:
-        return VerifierKey.parse(decode_entry(store.entry_bytes(0)).statement["vkeys"][0])
-    except (NotFound, Refusal, FormatError, LookupError, TypeError, AttributeError) as error:
-        wanted = "the genesis, which names the log's keys"
-        raise LogMismatch(0, "first entry", wanted, str(error)) from error
-
-
 # -- rebuild
 
 
@@ -64,7 +47,7 @@ def rebuild(paths: Paths, checking: Progress, making: Progress) -> Report:
     try:
         with store.writing() as tx:
             note = store.checkpoint()
-            report = audit(_Untiled(store), Policy.for_key(genesis_key(store)), (), checking)
+            report = audit(_Untiled(store), Policy.for_key(_key_of(store)), (), checking)
             _refuse_unless_understood(report)
             derived.rebuild(tx, report.checkpoint, note, making)
     except NotFound as error:
@@ -72,6 +55,10 @@ def rebuild(paths: Paths, checking: Progress, making: Progress) -> Report:
     finally:
         store.close()
     return report
+
+
+def _key_of(store: SqliteStore) -> VerifierKey:
+    return genesis_key(lambda: store.entry_bytes(0))
 
 
 def _refuse_unless_understood(report: Report) -> None:
@@ -135,7 +122,7 @@ def _audited(database: Path, known: Sequence[Known], progress: Progress) -> Copy
     try:
         note = store.checkpoint()
         heads = [Known(*head) for head in store.heads()]
-        policy = Policy.for_key(genesis_key(store))
+        policy = Policy.for_key(_key_of(store))
         report = audit(store, policy, [*heads, *known], progress)
     except NotFound as error:
         raise LogMismatch(None, "signed checkpoint", "one", str(error)) from error
@@ -213,7 +200,7 @@ def _with_its_journals(database: Path) -> list[Path]:
 def _checked_key(database: Path, paths: Paths) -> VerifierKey:
     """The key of a copy's ledger. Raises SetupError when the log key beside is of another one."""
     with closing(SqliteStore(database)) as store:
-        key = genesis_key(store)
+        key = _key_of(store)
     if paths.log_key.exists():
         own = read_signing_key(paths.log_key).verifier
         if own != key:

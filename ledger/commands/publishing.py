@@ -3,112 +3,87 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
-from ledger.audit import Reader
 from ledger.commands.shared import progress_bar, say
+from ledger.commands.sources import opened_source
 from ledger.config import Config
+from ledger.disk import replacing
+from ledger.errors import SetupError
 from ledger.exports.log import Log
-from ledger.exports.manifest import manifest, replacing, write
+from ledger.exports.manifest import manifest, write
 
-_OPTIONS = (
-    click.argument("source", required=False),
-    click.option(
+_SOURCE = (
+    "SOURCE is a URL, a database file, or a directory that holds an export; by default the "
+    "ledger of AMANAH_DATABASE."
+)
+
+
+def _command(name: str, module: str, does: str) -> click.Command:
+    """The command that exports as `name`, by `export` of a module in ledger/exports."""
+
+    @click.command(name, help=f"{does}\n\n{_SOURCE}")
+    @click.argument("source", required=False)
+    @click.option(
         "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write this file."
-    ),
-    click.option(
+    )
+    @click.option(
         "--manifest",
         "manifest_file",
         type=click.Path(path_type=Path, dir_okay=False),
         help="Write here what a copy can be checked with.",
+    )
+    def export(**options: Any) -> None:
+        _publish(name, module, **options)
+
+    return export
+
+
+COMMANDS = (
+    _command(
+        "360giving",
+        "grants",
+        "Export grants in the 360Giving format: what organisations gave to others and to persons.",
     ),
+    _command(
+        "csv",
+        "table",
+        "Export every entry as a row of CSV, for spreadsheets.\n\nA cell that a spreadsheet could "
+        "take for a formula begins with an apostrophe.",
+    ),
+    _command(
+        "hledger",
+        "hledger",
+        "Export all money as a journal that `hledger check --strict` adds up again.",
+    ),
+    _command("iati", "iati", "Export each fund as an activity in the IATI standard, version 2.03."),
+    _command("jsonl", "lines", "Export every entry as a line of JSON: its exact bytes."),
 )
-
-
-def _export(command: Callable[..., None]) -> click.Command:
-    """A command of `SOURCE`, `-o` and `--manifest`."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return click.command(command.__name__.removeprefix("export_").lstrip("_"))(command)
-
-
-@_export
-def export_iati(**options: Any) -> None:
-    """Export each fund as an activity in the IATI standard, version 2.03.
-
-    SOURCE is a URL or a database file; by default the ledger of AMANAH_DATABASE.
-    """
-    from ledger.exports import iati
-
-    _publish("iati", iati.export, **options)
-
-
-@_export
-def export_jsonl(**options: Any) -> None:
-    """Export every entry as a line of JSON: its exact bytes.
-
-    SOURCE is a URL or a database file; by default the ledger of AMANAH_DATABASE.
-    """
-    from ledger.exports import lines
-
-    _publish("jsonl", lines.export, **options)
-
-
-@_export
-def export_csv(**options: Any) -> None:
-    """Export every entry as a row of CSV, for spreadsheets.
-
-    A cell that a spreadsheet could take for a formula begins with an apostrophe. SOURCE is a URL
-    or a database file; by default the ledger of AMANAH_DATABASE.
-    """
-    from ledger.exports import table
-
-    _publish("csv", table.export, **options)
-
-
-@_export
-def export_360giving(**options: Any) -> None:
-    """Export grants in the 360Giving format: what organisations gave to others and to persons.
-
-    SOURCE is a URL or a database file; by default the ledger of AMANAH_DATABASE.
-    """
-    from ledger.exports import grants
-
-    _publish("360giving", grants.export, **options)
-
-
-@_export
-def export_hledger(**options: Any) -> None:
-    """Export all money as a journal that `hledger check --strict` adds up again.
-
-    SOURCE is a URL or a database file; by default the ledger of AMANAH_DATABASE.
-    """
-    from ledger.exports import hledger
-
-    _publish("hledger", hledger.export, **options)
 
 
 def _publish(
     name: str,
-    export: Callable[[Log], Iterable[bytes]],
+    module: str,
     source: str | None,
     output: Path | None,
     manifest_file: Path | None,
 ) -> None:
-    with _reader(source) as reader, progress_bar("Entries", hidden=False) as progress:
-        log = Log(reader, progress)
-        if output is None:
-            written = write(export(log), sys.stdout.buffer)
-        else:
-            with replacing(output) as file:
-                written = write(export(log), file)
+    export = import_module(f"ledger.exports.{module}").export  # the others cost memory and time
+    with (
+        opened_source(source or str(Config.from_environment().database)) as opened,
+        progress_bar("Entries", hidden=False) as progress,
+    ):
+        log = Log(opened.reader, opened.checkpoint(), progress)
+        with _file(output) as file:
+            written = write(export(log), file)
     if manifest_file is not None:
-        with replacing(manifest_file) as file:
+        with _file(manifest_file) as file:
             file.write(manifest(name, written, log.checkpoint, log.note))
     for remark in log.remarks:
         say(remark)
@@ -116,19 +91,13 @@ def _publish(
 
 
 @contextmanager
-def _reader(source: str | None) -> Iterator[Reader]:
-    if source is not None and source.startswith(("http://", "https://")):
-        from ledger.client import HttpLedger
-
-        yield HttpLedger(source)
+def _file(path: Path | None) -> Iterator[IO[bytes]]:
+    """Standard output, or a file that appears when it is complete. Raises SetupError."""
+    if path is None:
+        yield sys.stdout.buffer
         return
-    from ledger.store.sqlite import SqliteStore
-
-    store = SqliteStore(Path(source) if source else Config.from_environment().database)
     try:
-        yield store
-    finally:
-        store.close()
-
-
-COMMANDS = (export_360giving, export_csv, export_hledger, export_iati, export_jsonl)
+        with replacing(path) as file:
+            yield file
+    except OSError as error:
+        raise SetupError(f"{path} cannot be written: {error}") from error

@@ -11,19 +11,18 @@ import click
 
 from ledger.audit import Known, Reader
 from ledger.commands.shared import say
-from ledger.entry import decode_entry
 from ledger.errors import (
     FormatError,
     LedgerError,
     LogMismatch,
     NotFound,
-    Refusal,
     SetupError,
     Unreachable,
 )
 from ledger.exports.directory import CHECKPOINT, TILES, DirectoryReader
 from ledger.outgrown import Outgrown
 from ledger.remember import Memory
+from ledger.rules import genesis_key
 from ledger.tlog.checkpoint import parse_checkpoint
 from ledger.tlog.note import VerifierKey, parse_note
 from ledger.tlog.policy import Policy
@@ -32,7 +31,6 @@ from ledger.tlog.tile import tile_width
 
 if TYPE_CHECKING:
     from ledger.client import HttpLedger
-    from ledger.store.sqlite import SqliteStore
 
 vkey_option = click.option("--vkey", help="The log's verifier key, from whoever you trust.")
 policy_option = click.option(
@@ -89,7 +87,7 @@ def opened_source(name: str) -> Iterator[Source]:
         yield Source(name, reader, lambda: _served_key(remote, reader), _not_a_ledger)
     elif Path(name).is_dir():
         reader = Outgrown(DirectoryReader(Path(name)))
-        yield Source(name, reader, lambda: _genesis_key(reader), _not_exported(Path(name)))
+        yield Source(name, reader, lambda: _key_in_bundle(reader), _not_exported(Path(name)))
     else:
         from ledger.store.shape import check_rows
         from ledger.store.sqlite import SqliteStore
@@ -99,7 +97,7 @@ def opened_source(name: str) -> Iterator[Source]:
             yield Source(
                 name,
                 store,
-                lambda: _stored_key(store),
+                lambda: genesis_key(lambda: store.entry_bytes(0)),
                 _checkpoints_gone,
                 [Known(*head) for head in store.heads()],
                 lambda: check_rows(Path(name)),
@@ -146,10 +144,10 @@ def note_in(data: bytes) -> bytes:
 def _served_key(remote: HttpLedger, reader: Reader) -> VerifierKey:
     with suppress(NotFound):  # when it is any server of files: the genesis names the key too
         return VerifierKey.parse(remote.ledger()["vkeys"][0])
-    return _genesis_key(reader)
+    return _key_in_bundle(reader)
 
 
-def _genesis_key(reader: Reader) -> VerifierKey:
+def _key_in_bundle(reader: Reader) -> VerifierKey:
     """The key in entry 0. Raises NotFound without a checkpoint."""
     size = parse_checkpoint(parse_note(reader.checkpoint()).text).size
     width = tile_width(0, 0, size)
@@ -159,19 +157,7 @@ def _genesis_key(reader: Reader) -> VerifierKey:
         data = reader.bundle(0, width)
         return data[2 : 2 + int.from_bytes(data[:2], "big")]
 
-    return _key_in(genesis)
-
-
-def _stored_key(store: SqliteStore) -> VerifierKey:
-    return _key_in(lambda: store.entry_bytes(0))
-
-
-def _key_in(genesis: Callable[[], bytes]) -> VerifierKey:
-    try:
-        return VerifierKey.parse(decode_entry(genesis()).statement["vkeys"][0])
-    except (NotFound, Refusal, FormatError, LookupError, TypeError, AttributeError) as error:
-        wanted = "the genesis, which names the log's keys"
-        raise LogMismatch(0, "first entry", wanted, str(error)) from error
+    return genesis_key(genesis)
 
 
 def _not_a_ledger(error: NotFound) -> LedgerError:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ledger.audit import Progress
-from ledger.entry import decode_entry
 from ledger.errors import NotFound
+from ledger.rules import genesis_key
 from ledger.store.files import Paths
 from ledger.store.rebuild import Comparison
 from ledger.tlog.checkpoint import Checkpoint
@@ -84,8 +84,8 @@ class Case:
         return self._comparison
 
     def genesis_key(self) -> VerifierKey:
-        (data,) = self.value('SELECT bytes FROM entries WHERE "index" = 0')
-        return VerifierKey.parse(decode_entry(data).statement["vkeys"][0])
+        """Raises LogMismatch."""
+        return genesis_key(lambda: self.value('SELECT bytes FROM entries WHERE "index" = 0')[0])
 
     def value(self, sql: str) -> tuple[Any, ...]:
         """The first row that `sql` finds in the database. Raises NotFound."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ledger.audit import Progress, Reader
+from ledger.disk import flush
 from ledger.entry import entry_hash
 from ledger.errors import LedgerError, LogMismatch, NotFound, SetupError, Unavailable
 from ledger.tlog.checkpoint import Checkpoint
@@ -254,11 +255,11 @@ class _Files:
     def publish(self, note: bytes) -> None:
         """Move the checkpoint, now that everything it covers is to be on disk."""
         for directory in self._touched:
-            _flush_directory(directory)
+            flush(directory)
         target = self.directory / CHECKPOINT
         if not target.exists() or target.read_bytes() != note:
             self._put(target, note)
-            _flush_directory(self.directory)
+            flush(self.directory)
         # Only now: until a moment ago the checkpoint here was one that needs them.
         for partial in self._outgrown:
             if partial.is_dir():
@@ -272,12 +273,3 @@ class _Files:
             os.fsync(file.fileno())
         part.replace(target)
         self.written += 1
-
-
-def _flush_directory(directory: Path) -> None:
-    """Put on disk which files a directory names."""
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

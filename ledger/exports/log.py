@@ -7,22 +7,22 @@ twice, are for `amanah verify`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import NamedTuple, NoReturn
 
-from ledger.audit import Reader
+from ledger.audit import Progress, Reader
 from ledger.books import Books
 from ledger.chain import Tip, verify
-from ledger.entry import Entry, canonical, decode_audited_entry
+from ledger.entry import Entry
 from ledger.errors import LogMismatch, Refusal
+from ledger.rules import check_form, not_understood, post_again, read_entry
 from ledger.scratch import MovementFile
 from ledger.state import EmptyState
 from ledger.tlog.head import parse_checkpoint
 from ledger.tlog.merkle import Frontier
 from ledger.tlog.note import parse_note
 from ledger.tlog.tile import TILE_WIDTH, decode_bundle, tile_width
-from schemas.check import check_statement, is_understood
 
 
 class Sealed(NamedTuple):
@@ -34,16 +34,15 @@ class Sealed(NamedTuple):
 
 
 class Log:
-    """All entries up to the newest signed checkpoint of `reader`, while the log itself grows on.
+    """All entries up to the signed checkpoint `note` of `reader`, while the log itself grows on.
 
-    note: that checkpoint. currencies: code -> exponent, as far as was read; it is read once.
+    currencies: code -> exponent, as far as was read; it is read once.
     progress: called with the entries done and the entries there are. remarks: what an export
     has to tell the person who asked for it.
     """
 
-    def __init__(self, reader: Reader, progress: Callable[[int, int], None] | None = None) -> None:
-        self._reader, self._progress = reader, progress
-        self.note = reader.checkpoint()
+    def __init__(self, reader: Reader, note: bytes, progress: Progress | None = None) -> None:
+        self._reader, self._progress, self.note = reader, progress, note
         self.checkpoint = parse_checkpoint(parse_note(self.note).text)
         self.currencies: Mapping[str, int] = {}
         self.remarks: list[str] = []
@@ -53,7 +52,8 @@ class Log:
         tip, size = Tip(Frontier()), self.checkpoint.size
         for start in range(0, size, TILE_WIDTH):
             for entry_bytes in self._bundle(start // TILE_WIDTH):
-                entry = self._decode(tip, entry_bytes)
+                entry = read_entry(tip.size, entry_bytes)
+                verify(tip, entry, entry_bytes)
                 yield Sealed(entry, entry_bytes, tip.prev)
             if self._progress is not None:
                 self._progress(tip.size, size)
@@ -64,16 +64,6 @@ class Log:
     def _bundle(self, index: int) -> list[bytes]:
         width = tile_width(0, index, self.checkpoint.size)
         return decode_bundle(self._reader.bundle(index, width), width)
-
-    def _decode(self, tip: Tip, entry_bytes: bytes) -> Entry:
-        index = tip.size
-        try:
-            entry = decode_audited_entry(entry_bytes)
-        except Refusal as refusal:
-            what = "form of the entry"
-            raise LogMismatch(index, what, "an entry of this format", str(refusal)) from refusal
-        verify(tip, entry, entry_bytes)
-        return entry
 
 
 def understood(log: Log) -> Iterator[Sealed]:
@@ -92,20 +82,13 @@ def understood(log: Log) -> Iterator[Sealed]:
 
 
 def _post(books: Books, entry: Entry) -> None:
-    statement = entry.statement
-    if entry.unread or not is_understood(statement):
-        _not_supported(entry, ", ".join((f"type {statement.get('type')!r}", *entry.unread)))
+    if (what := not_understood(entry)) is not None:
+        _not_supported(entry, what)
     try:
-        check_statement(statement, len(canonical(statement)), books.currencies)
-        totals = books.post(entry.index, entry.platform, statement)
+        check_form(entry, books.currencies)
+        post_again(books, entry)
     except Refusal as refusal:
-        if refusal.code == "not_supported":
-            _not_supported(entry, str(refusal))
-        rule, wanted = f"rule `{refusal.code}`", "a statement that the rules admit"
-        raise LogMismatch(entry.index, rule, wanted, str(refusal)) from refusal
-    if totals != entry.totals:
-        expected, found = (canonical(value).decode() for value in (totals, entry.totals))
-        raise LogMismatch(entry.index, "totals, added up again", expected, found)
+        _not_supported(entry, str(refusal))
 
 
 def _not_supported(entry: Entry, what: str) -> NoReturn:

@@ -1,19 +1,12 @@
-"""Writing an export so that a stranger can tell whether a copy of it is whole, and of which log.
-
-A file appears under its name when it is complete, and not before.
-"""
+"""Writing an export so that a stranger can tell whether a copy of it is whole, and of which log."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from hashlib import sha256
-from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from ledger.errors import SetupError
 from ledger.tlog.head import Checkpoint
 
 
@@ -48,20 +41,3 @@ def manifest(export: str, written: Written, checkpoint: Checkpoint, note: bytes)
         "checkpoint": note.decode(),
     }
     return json.dumps(document, ensure_ascii=False).encode() + b"\n"
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of `path` when the block ends well, and else leaves no trace.
-
-    Raises SetupError when it cannot be written.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("xb") as file:
-            yield file
-        part.replace(path)
-    except OSError as error:
-        raise SetupError(f"{path} cannot be written: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)

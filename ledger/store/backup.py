@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
+from ledger.disk import flush
 from ledger.errors import SetupError, Unavailable
 
 PAGES_PER_STEP = 2_048  # 8 MiB between two looks at the progress
@@ -72,9 +73,9 @@ def appearing(target: Path, mode: int) -> Iterator[Path]:
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode))
         yield draft
-        _flush(draft)
+        flush(draft)
         _name(draft, target)
-        _flush(target.parent)
+        flush(target.parent)
     except OSError as error:
         raise SetupError(f"{target} cannot be written: {error}") from error
     finally:
@@ -99,11 +100,3 @@ def _name(draft: Path, target: Path) -> None:
             raise
         refuse_existing(target)
         draft.rename(target)
-
-
-def _flush(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

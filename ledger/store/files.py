@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import psutil
 
+from ledger.disk import flush
 from ledger.errors import FormatError, SetupError, Unavailable
 from ledger.tlog.note import SigningKey
 
@@ -189,11 +190,7 @@ class HighWater:
             self._dirty.wait()
             self._dirty.clear()
             try:
-                fd = os.open(self.path, os.O_RDONLY)
-                try:
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
+                flush(self.path)
             except OSError as error:
                 # The next post finds out by itself whether it can write; this goes on.
                 sys.stderr.write(f"{self.path} cannot be flushed to disk: {error}\n")

@@ -51,7 +51,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
 
 @pytest.fixture
 def log(mixed: Ledger) -> Log:
-    return Log(mixed.store)
+    return Log(mixed.store, mixed.store.checkpoint())
 
 
 @pytest.fixture(scope="session")

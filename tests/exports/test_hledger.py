@@ -25,7 +25,7 @@ ASSERTED = re.compile(r"(?<== [A-Z]{3} )[0-9]+(?:\.[0-9]+)?(?=\n)")
 
 @pytest.fixture(scope="module")
 def journal(mixed: Ledger) -> str:
-    return b"".join(export(Log(mixed.store))).decode("ascii")
+    return b"".join(export(Log(mixed.store, mixed.store.checkpoint()))).decode("ascii")
 
 
 def hledger(path: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -144,7 +144,7 @@ def moved(number: str, step: int) -> str:
 def test_a_ref_is_only_a_word(ledger: Ledger, tmp_path: Path, ref: str) -> None:
     ledger.register_platform(PLATFORM)
     ledger.post(PLATFORM, [fund("air"), donation(ref=ref)])
-    journal = b"".join(export(Log(ledger.store))).decode("ascii")
+    journal = b"".join(export(Log(ledger.store, ledger.store.checkpoint()))).decode("ascii")
     assert check(journal, tmp_path).stderr == ""
     path = tmp_path / "ledger.journal"
     assert hledger(path, "print", f"tag:ref=^{ref}$").stdout.count(f"ref:{ref}\n") == 1

@@ -29,7 +29,7 @@ def rows_of(log: Log) -> Rows:
 
 @pytest.fixture(scope="module")
 def rows(mixed: Ledger) -> Rows:
-    return rows_of(Log(mixed.store))
+    return rows_of(Log(mixed.store, mixed.store.checkpoint()))
 
 
 # -- jsonl
@@ -90,7 +90,7 @@ def test_no_cell_is_a_formula(ledger: Ledger, text: str) -> None:
     group = {"group": text, "count": 1, "area": text}
     ledger.post(PLATFORM, [party("p", name=text), fund("air", title=text), donation()])
     ledger.post(PLATFORM, [disbursement(purpose=text, purpose_code=text, recipient=group)])
-    rows = rows_of(Log(ledger.store))
+    rows = rows_of(Log(ledger.store, ledger.store.checkpoint()))
     guarded = "'" + text
     assert (rows[-4]["name"], rows[-3]["name"]) == (guarded, guarded)
     names = ("purpose", "purpose_code", "recipient_group", "recipient_area")
@@ -105,7 +105,7 @@ def test_no_cell_of_the_mixed_ledger_is_a_formula(rows: Rows) -> None:
 def test_other_cells_stand_as_they_are(ledger: Ledger, text: str) -> None:
     ledger.register_platform(PLATFORM)
     ledger.post(PLATFORM, [party("p", name=text)])
-    assert rows_of(Log(ledger.store))[-1]["name"] == text
+    assert rows_of(Log(ledger.store, ledger.store.checkpoint()))[-1]["name"] == text
 
 
 # -- a log that is not whole, or not understood
@@ -118,9 +118,9 @@ def test_nothing_is_made_of_a_log_that_was_tampered_with(mixed: Ledger, export) 
     edited = honest.copy().edit(700, platform="kita")
     for liar in (edited, honest.copy().swap(700, 701), honest.copy().edit(last, platform="kita")):
         with pytest.raises(LogMismatch):
-            list(export(Log(liar)))
+            list(export(Log(liar, liar.checkpoint())))
     with pytest.raises(NotFound):
-        list(export(Log(honest.copy().cut(700))))
+        list(export(Log(cut := honest.copy().cut(700), cut.checkpoint())))
 
 
 INTERPRETING = [grants.export, hledger.export, iati.export, table.export]
@@ -137,9 +137,9 @@ def test_what_is_not_understood_is_a_line_and_nothing_else(ledger: Ledger, expor
         honest.copy().append("kita", party("kita", keys=["later"])),
     ):
         liar.seal()
-        assert b"".join(lines.export(Log(liar))).count(b"\n") == 2
+        assert b"".join(lines.export(Log(liar, liar.checkpoint()))).count(b"\n") == 2
         with pytest.raises(Refusal, match=r"not understand entry 1 .*update amanah") as caught:
-            list(export(Log(liar)))
+            list(export(Log(liar, liar.checkpoint())))
         assert caught.value.code == "not_supported"
 
 
@@ -160,4 +160,4 @@ def test_a_log_that_breaks_a_rule_is_not_exported(ledger: Ledger, export, fields
     ledger.post(PLATFORM, [fund("air"), donation()])
     liar = LyingLog.of(ledger).edit(3, **fields).seal()
     with pytest.raises(LogMismatch, match=f"index 3: {rule}"):
-        list(export(Log(liar)))
+        list(export(Log(liar, liar.checkpoint())))

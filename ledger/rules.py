@@ -1,0 +1,85 @@
+"""The audited rules, asked of sealed entries again (docs/format.md, "Audited rules of amanah/1").
+
+Whoever reads a log to its end and says what it means folds it through here: the audit, the
+exports, and what makes the tables of a database anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ledger.books import Books
+from ledger.entry import Entry, canonical, decode_audited_entry, decode_entry
+from ledger.errors import FormatError, LogMismatch, NotFound, Refusal
+from ledger.tlog.note import VerifierKey
+from schemas.check import check_statement, is_understood
+
+BROKEN_RULE = "the ledger's software had a bug; or somebody wrote past its rules"
+
+
+def read_entry(index: int, entry_bytes: bytes) -> Entry:
+    """The entry that stands at `index`. Raises LogMismatch when it is not one of this format."""
+    try:
+        return decode_audited_entry(entry_bytes)
+    except Refusal as refusal:
+        what, expected = "form of the entry", "canonical JSON of an entry"
+        raise LogMismatch(index, what, expected, str(refusal)) from refusal
+
+
+def genesis_key(genesis: Callable[[], bytes]) -> VerifierKey:
+    """The key that a log's first entry names, which proves nothing by itself.
+
+    genesis: reads that entry. Raises LogMismatch when it cannot, or the entry names none.
+    """
+    try:
+        return VerifierKey.parse(decode_entry(genesis()).statement["vkeys"][0])
+    except (NotFound, Refusal, FormatError, LookupError, TypeError, AttributeError) as error:
+        wanted = "the genesis, which names the log's keys"
+        raise LogMismatch(0, "first entry", wanted, str(error)) from error
+
+
+def not_understood(entry: Entry) -> str | None:
+    """What of an entry this version does not know; None when it knows all of it."""
+    if is_understood(entry.statement) and not entry.unread:
+        return None
+    return ", ".join((f"type {entry.statement.get('type')!r}", *entry.unread))
+
+
+def check_form(entry: Entry, currencies: Mapping[str, int]) -> None:
+    """Schema and spelling. currencies: this ledger's table, not asked of the genesis itself.
+
+    Raises LogMismatch, or Refusal (`not_supported`) for what this version does not know.
+    """
+    try:
+        check_statement(entry.statement, len(canonical(entry.statement)), currencies)
+    except Refusal as refusal:
+        if refusal.code == "not_supported":
+            raise
+        raise _broken(entry.index, refusal) from refusal
+
+
+def post_again(books: Books, entry: Entry) -> None:
+    """References, rights, state and sums: add an entry up in `books`, which hold all before it.
+
+    Its form was checked. Raises LogMismatch when a rule is broken, or its totals are others.
+    """
+    try:
+        totals = books.post(entry.index, entry.platform, entry.statement)
+    except Refusal as refusal:
+        if refusal.code == "not_supported":
+            raise
+        raise _broken(entry.index, refusal) from refusal
+    if totals != entry.totals:
+        expected, found = (canonical(value).decode() for value in (totals, entry.totals))
+        raise LogMismatch(
+            entry.index,
+            "totals, added up again from the first entry",
+            expected,
+            found,
+            meaning="the ledger's software had a bug; or somebody sealed a false balance",
+        )
+
+
+def _broken(index: int, refusal: Refusal) -> LogMismatch:
+    what, expected = f"rule `{refusal.code}`", "a statement that the rules admit"
+    return LogMismatch(index, what, expected, str(refusal), meaning=BROKEN_RULE)
