@@ -14,7 +14,17 @@ from ledger.service import Ledger
 from tests.command_line import Amanah
 from tests.damage import copy_ledger, rich_ledger
 from tests.shelf import Shelf, fill
-from tests.support import ORIGIN, PLATFORM, Api, Server, running_server
+from tests.simulator import Log, new_log
+from tests.support import (
+    ORIGIN,
+    PLATFORM,
+    Api,
+    Server,
+    donation,
+    fund,
+    party,
+    running_server,
+)
 
 
 @pytest.fixture
@@ -56,6 +66,15 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
     app = create_app(Config.from_environment({"AMANAH_DATABASE": str(database)}))
     yield Shelf(app)
     app.extensions["amanah"].close()
+
+
+@pytest.fixture(scope="session")
+def large() -> Log:
+    """600 entries that any audit holds to be sound, in no database. To be copied."""
+    log = new_log(ORIGIN).append(PLATFORM, party(PLATFORM)).append(PLATFORM, fund("air"))
+    for n in range(3, 600):
+        log.append(PLATFORM, donation(ref=f"gift-{n}"))
+    return log.refold().seal()
 
 
 @pytest.fixture(scope="session")

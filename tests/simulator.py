@@ -168,6 +168,10 @@ class Log:
 
     # -- the operator, who can sign whatever fits together
 
+    def at(self, size: int) -> Log:
+        """A copy, as it was when there were `size` entries."""
+        return self.copy().roll_back(size)
+
     def roll_back(self, size: int) -> Log:
         """Serve what was true when there were `size` entries."""
         del self.entries[size:]

@@ -17,21 +17,8 @@ from ledger.outgrown import Outgrown
 from ledger.service import Ledger
 from ledger.tlog.note import SigningKey
 from ledger.tlog.tile import TILE_WIDTH, parse_bundle_path, parse_tile_path
-from tests.simulator import Log, new_log
-from tests.support import ORIGIN, PLATFORM, donation, fund, party
-
-
-@pytest.fixture(scope="module")
-def large() -> Log:
-    """600 entries that any audit holds to be sound."""
-    log = new_log(ORIGIN).append(PLATFORM, party(PLATFORM)).append(PLATFORM, fund("air"))
-    for n in range(3, 600):
-        log.append(PLATFORM, donation(ref=f"gift-{n}"))
-    return log.refold().seal()
-
-
-def at(log: Log, size: int) -> Log:
-    return log.copy().roll_back(size)
+from tests.simulator import Log
+from tests.support import ORIGIN, PLATFORM, donation, fund
 
 
 def export(log: Log, directory: Path) -> int:
@@ -55,7 +42,7 @@ SIZES = [1, 2, 3, 255, 256, 257, 300, 511, 512, 513, 600]
 def test_an_export_holds_what_an_auditor_reads_and_nothing_else(
     large: Log, tmp_path: Path, size: int
 ) -> None:
-    log = at(large, size)
+    log = large.at(size)
     assert export(log, tmp_path) == len(log.files())
     assert files_in(tmp_path) == log.files()
     assert audit(DirectoryReader(tmp_path), log.policy).checkpoint.size == size
@@ -65,7 +52,7 @@ def test_exports_that_grow_hold_the_newest_log_and_no_tile_twice(
     large: Log, tmp_path: Path
 ) -> None:
     for size in SIZES:
-        log = at(large, size)
+        log = large.at(size)
         export(log, tmp_path)
         files = files_in(tmp_path)
         assert files.items() >= log.files().items()
@@ -78,12 +65,12 @@ def test_exports_that_grow_hold_the_newest_log_and_no_tile_twice(
 
 
 def test_what_stands_is_never_written_again(large: Log, tmp_path: Path) -> None:
-    export(at(large, 513), tmp_path)
+    export(large.at(513), tmp_path)
     before = {path: (tmp_path / path).stat() for path in files_in(tmp_path)}
-    assert export(at(large, 513), tmp_path) == 0
+    assert export(large.at(513), tmp_path) == 0
     # A partial bundle, partial tiles of both levels, and the checkpoint.
-    assert export(at(large, 514), tmp_path) == 3
-    assert export(at(large, 600), tmp_path) == 3
+    assert export(large.at(514), tmp_path) == 3
+    assert export(large.at(600), tmp_path) == 3
     for path, stat in before.items():
         now = (tmp_path / path).stat()
         assert (now.st_ino == stat.st_ino) == (path != "checkpoint"), path
@@ -93,7 +80,7 @@ def test_a_tree_of_three_levels(tmp_path: Path) -> None:
     """Entries that nobody could audit, since 65,536 real ones would take long to make."""
     whole = Log((b"entry-%d" % n for n in range(65_800)), SigningKey.of(ORIGIN, bytes(32)))
     for size in (65_279, 65_536, 65_800):
-        log = at(whole, size)
+        log = whole.at(size)
         export(log, tmp_path)
         assert files_in(tmp_path).items() >= log.files().items()
     partial = sorted(path for path in files_in(tmp_path) if ".p/" in path)
@@ -119,9 +106,9 @@ def test_every_path_is_one_that_the_format_has(large: Log, tmp_path: Path) -> No
 def test_another_history_is_refused_and_changes_nothing(
     large: Log, tmp_path: Path, size: int, index: int
 ) -> None:
-    export(at(large, 300), tmp_path)
+    export(large.at(300), tmp_path)
     before = files_in(tmp_path)
-    forked = at(large, size).fork(index, amount="7")
+    forked = large.at(size).fork(index, amount="7")
     with pytest.raises(LogMismatch, match="root at size 300, against") as refused:
         export(forked, tmp_path)
     assert refused.value.index == 299
@@ -129,16 +116,16 @@ def test_another_history_is_refused_and_changes_nothing(
 
 
 def test_a_shorter_log_is_refused(large: Log, tmp_path: Path) -> None:
-    export(at(large, 300), tmp_path)
+    export(large.at(300), tmp_path)
     before = files_in(tmp_path)
     with pytest.raises(LogMismatch, match="size, against") as refused:
-        export(at(large, 299), tmp_path)
+        export(large.at(299), tmp_path)
     assert (refused.value.expected, refused.value.found) == ("at least 300", "299")
     assert files_in(tmp_path) == before
 
 
 def test_another_log_or_key_is_refused(large: Log, tmp_path: Path) -> None:
-    export(at(large, 300), tmp_path)
+    export(large.at(300), tmp_path)
     before = files_in(tmp_path)
     for name in (ORIGIN, "other.example"):
         other = large.copy().publish(SigningKey.of(name, b"\x01" * 32))
@@ -149,13 +136,13 @@ def test_another_log_or_key_is_refused(large: Log, tmp_path: Path) -> None:
 
 
 def test_files_of_another_log_are_not_written_over(large: Log, tmp_path: Path) -> None:
-    export(at(large, 300), tmp_path)
+    export(large.at(300), tmp_path)
     (tmp_path / "checkpoint").unlink()
     before = files_in(tmp_path)
     with pytest.raises(SetupError, match="stands there already and is not of this log"):
-        export(at(large, 300).fork(5, amount="7"), tmp_path)
+        export(large.at(300).fork(5, amount="7"), tmp_path)
     assert files_in(tmp_path) == before
-    assert export(at(large, 300), tmp_path) == 1  # the same log puts its checkpoint back
+    assert export(large.at(300), tmp_path) == 1  # the same log puts its checkpoint back
 
 
 @pytest.mark.parametrize("start", [0, 300])
@@ -163,7 +150,7 @@ def test_a_source_that_does_not_lead_to_its_checkpoint_is_not_published(
     large: Log, tmp_path: Path, start: int
 ) -> None:
     if start:
-        export(at(large, start), tmp_path)
+        export(large.at(start), tmp_path)
     before = files_in(tmp_path).get("checkpoint")
     with pytest.raises(LogMismatch, match="index 555: leaf hash of the entry"):
         export(large.copy().edit(555, platform="other"), tmp_path)
@@ -177,14 +164,14 @@ def test_a_source_that_does_not_lead_to_its_checkpoint_is_not_published(
 
 def test_what_stands_is_not_taken_anew_on_the_source_s_word(large: Log, tmp_path: Path) -> None:
     """A wider tile and bundle that agree with each other, but not with what stands there."""
-    export(at(large, 300), tmp_path)
+    export(large.at(300), tmp_path)
     liar = fork(large, 290)
     lying = large.copy()
     for path in ("tile/0/001", "tile/entries/001"):
         lying.serve(path, liar.files()[path])
     with pytest.raises(LogMismatch, match="index 290: leaf hash of the entry"):
         export(lying, tmp_path)
-    assert DirectoryReader(tmp_path).checkpoint() == at(large, 300).note
+    assert DirectoryReader(tmp_path).checkpoint() == large.at(300).note
 
 
 # -- at any moment
@@ -210,7 +197,7 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, name: str, count: int) -> None:
 def test_an_export_cut_off_anywhere_leaves_a_sound_log_and_is_taken_up(
     large: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    old, new = at(large, 300), at(large, 520)
+    old, new = large.at(300), large.at(520)
     for count in range(100):
         directory = tmp_path / str(count)
         export(old, directory)
@@ -259,7 +246,7 @@ def test_the_checkpoint_is_written_when_all_else_is_on_disk(
 
 def test_a_reader_of_the_checkpoint_before_finds_what_it_needs(large: Log, tmp_path: Path) -> None:
     """Its partial tiles may have been deleted since: the full ones hold the same."""
-    old = at(large, 300)
+    old = large.at(300)
     export(old, tmp_path)
     reader = Outgrown(DirectoryReader(tmp_path))
     export(large, tmp_path)

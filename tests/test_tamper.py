@@ -8,7 +8,6 @@ not of the log at all (NOT_OF_THE_LOG).
 from __future__ import annotations
 
 import re
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -19,9 +18,9 @@ import pytest
 from sqlite_utils import Database
 
 from ledger.service import Ledger
-from ledger.store.files import Paths
 from ledger.store.migrations import migrations
 from tests.command_line import Amanah, found, verdict
+from tests.damage import copy_ledger
 from tests.simulator import flipped
 from tests.support import (
     ORIGIN,
@@ -66,9 +65,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def amanah(original: Path, tmp_path: Path) -> Amanah:
     """The command line at a copy of the ledger."""
     amanah = Amanah(tmp_path)
-    for source, target in zip(Paths.of(original), Paths.of(amanah.database), strict=True):
-        if source.exists():
-            shutil.copy(source, target)
+    copy_ledger(original, amanah.database)
     return amanah
 
 

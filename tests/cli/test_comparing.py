@@ -13,22 +13,9 @@ from ledger.exports.directory import export_log
 from ledger.tlog.note import SigningKey, parse_note
 from ledger.tlog.proof import parse_proof
 from tests.command_line import Amanah, Site
-from tests.simulator import Log, new_log
+from tests.simulator import Log
 from tests.static_files import served
-from tests.support import ORIGIN, PLATFORM, donation, fund, party
-
-
-@pytest.fixture(scope="module")
-def large() -> Log:
-    """600 entries."""
-    log = new_log(ORIGIN).append(PLATFORM, party(PLATFORM)).append(PLATFORM, fund("air"))
-    for n in range(3, 600):
-        log.append(PLATFORM, donation(ref=f"gift-{n}"))
-    return log.refold().seal()
-
-
-def at(log: Log, size: int) -> Log:
-    return log.copy().roll_back(size)
+from tests.support import ORIGIN
 
 
 def fork(log: Log, index: int) -> Log:
@@ -47,19 +34,19 @@ SIZES = [1, 2, 255, 256, 257, 512, 513, 599, 600]
 
 @pytest.mark.parametrize("alone", [False, True])
 def test_all_beginnings_of_one_log_are_one_log(large: Log, alone: bool) -> None:
-    views = [shown(at(large, size), alone=alone and size < 600) for size in SIZES]
+    views = [shown(large.at(size), alone=alone and size < 600) for size in SIZES]
     ordered = compare(views[::-1])
     assert [view.checkpoint.size for view in ordered] == SIZES
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_same_checkpoint_needs_no_tiles(large: Log, size: int) -> None:
-    log = at(large, size)
+    log = large.at(size)
     assert len(compare([shown(log, "a", alone=True), shown(log, "b", alone=True)])) == 2
 
 
 def test_everything_extends_an_empty_log(large: Log) -> None:
-    assert len(compare([shown(at(large, 0), alone=True), shown(large)])) == 2
+    assert len(compare([shown(large.at(0), alone=True), shown(large)])) == 2
 
 
 @pytest.mark.parametrize("alone", [False, True])
@@ -70,28 +57,28 @@ def test_two_histories_are_proved_by_two_checkpoints(
 ) -> None:
     if index >= size:
         return
-    one, other = at(fork(large, index), size), large
+    one, other = fork(large, index).at(size), large
     with pytest.raises(SplitView) as split:
         compare([shown(other, "larger"), shown(one, "smaller", alone=alone)])
     assert set(split.value.notes) == {("smaller", one.note), ("larger", other.note)}
 
 
 def test_a_checkpoint_alone_is_held_against_the_next_tiles_that_reach_as_far(large: Log) -> None:
-    views = [shown(at(large, 100)), shown(at(large, 300), alone=True), shown(large)]
+    views = [shown(large.at(100)), shown(large.at(300), alone=True), shown(large)]
     assert len(compare(views)) == 3
-    views[0] = shown(at(fork(large, 50), 100), "liar")
+    views[0] = shown(fork(large, 50).at(100), "liar")
     with pytest.raises(SplitView) as split:
         compare(views)
     assert [name for name, _ in split.value.notes] == ["liar", "somebody at 300"]
-    forked = shown(at(fork(large, 50), 300), "liar", alone=True)
+    forked = shown(fork(large, 50).at(300), "liar", alone=True)
     with pytest.raises(SplitView) as split:
-        compare([shown(at(large, 100)), forked, shown(large)])
+        compare([shown(large.at(100)), forked, shown(large)])
     assert [name for name, _ in split.value.notes] == ["liar", "somebody at 600"]
 
 
 def test_without_tiles_nothing_is_said(large: Log) -> None:
     with pytest.raises(Unreachable, match="nothing here holds the tiles of the 600 entries"):
-        compare([shown(at(large, 300)), shown(large, alone=True)])
+        compare([shown(large.at(300)), shown(large, alone=True)])
 
 
 @pytest.mark.parametrize("path", ["tile/0/000", "tile/0/001", "tile/0/002.p/88", "tile/1/000.p/2"])
@@ -103,7 +90,7 @@ def test_tiles_are_not_believed(large: Log, path: str, bit: int) -> None:
         files = large.files()
         damaged = large.copy().flip(path, bit % (8 * len(files[path])))
         try:
-            compare([shown(at(large, size)), shown(damaged)])
+            compare([shown(large.at(size)), shown(damaged)])
         except LogMismatch as mismatch:
             compared.add(mismatch.compared)
     assert compared == {"tiles of somebody at 600, against the checkpoint of somebody at 600"}
@@ -117,7 +104,7 @@ def test_a_tile_that_cannot_be_read(large: Log, data: bytes | None) -> None:
     else:
         damaged.serve("tile/1/000.p/2", data)
     with pytest.raises(LogMismatch, match="tiles of somebody at 600"):
-        compare([shown(at(large, 300)), shown(damaged)])
+        compare([shown(large.at(300)), shown(damaged)])
 
 
 def test_two_ledgers_are_not_compared(large: Log) -> None:
@@ -129,7 +116,7 @@ def test_two_ledgers_are_not_compared(large: Log) -> None:
 @pytest.mark.parametrize("size", [300, 600])
 def test_a_lent_tile_of_a_holder_is_not_believed_either(large: Log, size: int) -> None:
     damaged = large.copy().flip("tile/0/000", 7)
-    views = [shown(at(large, 100)), shown(at(large, size), "held", alone=True), shown(damaged)]
+    views = [shown(large.at(100)), shown(large.at(size), "held", alone=True), shown(damaged)]
     with pytest.raises(LogMismatch, match="tiles of"):
         compare(views)
 
@@ -147,7 +134,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, large: Log) -> Path:
     """Exports, by name, and checkpoints of them."""
     home = tmp_path_factory.mktemp("places")
     forked = fork(large, 50)
-    for name, log in {"a": large, "b": at(large, 300), "liar": at(forked, 400)}.items():
+    for name, log in {"a": large, "b": large.at(300), "liar": forked.at(400)}.items():
         export_log(log, log.policy, home / name)
         (home / f"{name}.note").write_bytes(log.note)
     return home
