@@ -132,11 +132,10 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _post(self, scope: Scope, body: bytes) -> Reply:
-        headers = dict(scope["headers"])
-        request_id = request_id_of(headers.get(b"x-request-id", b"").decode("latin-1"))
-        authorization = headers.get(b"authorization", b"").decode("latin-1")
-        content_type = headers.get(b"content-type", b"").decode("latin-1")
-        media_type = content_type.partition(";")[0].strip().lower()
+        headers = _headers(scope)
+        request_id = request_id_of(headers.get("x-request-id"))
+        authorization = headers.get("authorization", "")
+        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
             pending = api.begin_post(self._ledger, authorization, media_type, body)
             await self._group.seal(pending)
@@ -211,12 +210,20 @@ def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
     }
-    for raw_name, raw_value in scope["headers"]:
-        name = raw_name.decode("latin-1").upper().replace("-", "_")
-        value = raw_value.decode("latin-1")
-        if name == "CONTENT_TYPE":
-            environ[name] = value
-        elif name != "CONTENT_LENGTH":
-            key = f"HTTP_{name}"
-            environ[key] = f"{environ[key]}, {value}" if key in environ else value
+    for name, value in _headers(scope).items():
+        key = name.upper().replace("-", "_")
+        if key == "CONTENT_TYPE":
+            environ[key] = value
+        elif key != "CONTENT_LENGTH":
+            environ[f"HTTP_{key}"] = value
     return environ
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """Lower-case name -> value. What stands several times counts as one list (RFC 9110, 5.3), so
+    that a second key or media type makes neither of them good."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers

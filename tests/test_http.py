@@ -6,6 +6,9 @@ import io
 import re
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
 
 import pytest
 from werkzeug.test import TestResponse
@@ -291,6 +294,27 @@ def test_over_a_real_server(ledger: Ledger, server: Server) -> None:
         server.request("GET", "/v1/entries/3").json()["entry"]["statement"]["occurred_at"] == TIME
     )
     assert server.request("GET", "/checkpoint").data == ledger.store.checkpoint()
+
+
+@pytest.mark.parametrize(
+    ("second", "status"),
+    [(("Authorization", "Bearer x"), 401), (("Content-Type", "text/plain"), 415)],
+    ids=["two keys", "two media types"],
+)
+@pytest.mark.parametrize("comes_last", [False, True])
+def test_a_header_that_stands_twice_is_not_the_one_we_like(
+    ledger: Ledger, server: Server, second: tuple[str, str], status: int, comes_last: bool
+) -> None:
+    key = ledger.create_key(PLATFORM).key
+    good = [("Authorization", f"Bearer {key}"), ("Content-Type", "application/json")]
+    body = body_of(fund("air"))
+    with closing(HTTPConnection(urlsplit(server.url).netloc)) as connection:
+        connection.putrequest("POST", "/v1/entries")
+        for header in [*good, second] if comes_last else [second, *good]:
+            connection.putheader(*header)
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        assert connection.getresponse().status == status
 
 
 def test_a_query_in_raw_bytes_is_400(client: Api) -> None:

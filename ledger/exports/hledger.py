@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ledger.errors import Refusal
-from ledger.exports.amounts import amount_of, fees_of, signed
+from ledger.exports.amounts import amount_of, signed
 from ledger.exports.log import Log, Sealed, understood
-from ledger.state import Statement, Total
+from ledger.state import Statement, Total, fees_of
 
 _ACCOUNTS = (
     "assets:funds income:donations income:refunds expenses:programme expenses:operational "

@@ -12,13 +12,13 @@ from typing import Any
 
 from ledger.entry import Entry
 from ledger.errors import NotFound
-from ledger.exports.amounts import amount_of, fees_of, signed
+from ledger.exports.amounts import amount_of, signed
 from ledger.exports.iati_activity import Activity, Element, activity_end, activity_head, element
 from ledger.exports.iati_codes import DISBURSEMENT, EXPENDITURE, INCOMING, VERSION
 from ledger.exports.log import Log, Sealed, understood
 from ledger.exports.registry import Registry
 from ledger.exports.scratch import Scratch
-from ledger.state import Statement
+from ledger.state import Statement, fees_of
 
 _TABLES = (
     "transactions (n INTEGER PRIMARY KEY, fund TEXT, xml TEXT)",

@@ -7,10 +7,10 @@ import io
 from collections.abc import Iterator, Mapping
 
 from ledger.entry import canonical
-from ledger.exports.amounts import amount_of, fees_of
+from ledger.exports.amounts import amount_of
 from ledger.exports.log import Log, Sealed, understood
 from ledger.money import format_amount
-from ledger.state import Statement
+from ledger.state import Statement, fees_of
 
 # Their order is a promise: new ones come before `statement` only in a version that says so.
 COLUMNS = (
