@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,11 +96,10 @@ class Ledger:
         except Refusal as refusal:
             raise SetupError(f"no ledger can begin like this: {refusal}") from refusal
         paths = Paths.of(database)
-        store = SqliteStore.create(database)
-        write_private(paths.log_key, f"{signer}\n")
-        write_private(paths.key_secret, secrets.token_bytes(_SECRET_BYTES).hex() + "\n")
-        Sequencer(store, signer).append(Pending(SYSTEM_PLATFORM, submission))
-        store.close()
+        with closing(SqliteStore.create(database)) as store:
+            write_private(paths.log_key, f"{signer}\n")
+            write_private(paths.key_secret, secrets.token_bytes(_SECRET_BYTES).hex() + "\n")
+            Sequencer(store, signer).append(Pending(SYSTEM_PLATFORM, submission))
         return cls.open(database)
 
     def close(self) -> None:

@@ -150,6 +150,7 @@ def key_revoke(key_id: str) -> None:
 def demo(context: click.Context, then_serve: bool, host: str, port: int) -> None:
     """Create a small worked example, or take up the one that is there, and show what to try."""
     with closing(_demo_ledger(Config.from_environment().database)) as ledger:
+        _fill_demo(ledger)
         api_key = ledger.create_key(PLATFORM).key
         receipt_index = ledger.store.index_of_ref(PLATFORM, "gift-0012")
     base = f"http://{host}:{port}"
@@ -176,7 +177,7 @@ def demo(context: click.Context, then_serve: bool, host: str, port: int) -> None
 
 
 def _demo_ledger(database: Path) -> Ledger:
-    """The demonstration at `database`, made when there is none and finished when it was cut off.
+    """The demonstration at `database`, whole or not, made when there is none.
 
     Raises SetupError for any other ledger: what is posted to it would stay there for ever.
     """
@@ -193,9 +194,13 @@ def _demo_ledger(database: Path) -> Ledger:
     else:
         origin = f"{ORIGIN}/{secrets.token_hex(4)}"
         ledger = Ledger.create(database, origin, "Amanah demonstration")
+    return ledger
+
+
+def _fill_demo(ledger: Ledger) -> None:
+    """Post the worked example, or what is missing of it since it was cut off."""
     if ledger.store.index_of_ref(PLATFORM, LAST_REF) is None:
         for platform in (PLATFORM, PARTNER):
             ledger.register_platform(platform)
         for platform, statement in statements():
             ledger.post(platform, [statement])
-    return ledger
