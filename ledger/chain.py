@@ -50,7 +50,7 @@ class Tip:
         return self.frontier.append(root, height)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen would triple what making one costs
 class Linked:
     """An entry ready to store. completed: hashes of the subtrees that end with it, by height."""
 
@@ -63,7 +63,7 @@ class Linked:
         return self.completed[0]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SealedEntry:
     """Where a posted statement stands. replayed: it stood there before this post."""
 

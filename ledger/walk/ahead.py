@@ -14,19 +14,19 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from functools import lru_cache, partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from ledger.errors import LedgerError, Unavailable
-from ledger.walk.bundle import Checked, Reader, Statement, check_bundle, read_bundle
+from ledger.walk.bundle import Checked, Reader, check_bundle, read_bundle
 
 SEGMENT = 8  # bundles that a process is asked for at once: some 0.7 MB of answer
 WORTH_BUNDLES = 160  # of fewer, the processes would be ready when all is done
 
 _T = TypeVar("_T")
 _pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(list[tuple[str, Statement, bytes]]).decode
+_unpack = msgspec.msgpack.Decoder(list[tuple[str, dict[str, Any], bytes]]).decode
 
 
 class Ways(NamedTuple):

@@ -7,23 +7,18 @@ added up one entry after the other (ledger/walk/whole.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from ledger.chain import check_link
-from ledger.entry import (
-    STATEMENT_BYTES_MAX,
-    canonical,
-    decode_sealed,
-    entry_hash,
-)
+from ledger.entry import decode_sealed, entry_hash
 from ledger.errors import FormatError, LogMismatch, NotFound, Refusal
+from ledger.rules import check_spelling
 from ledger.scratch import ref_digest
+from ledger.state import Statement
 from ledger.tlog.merkle import HASH_SIZE, node_hash
 from ledger.tlog.tile import TILE_WIDTH, Tile, decode_bundle, expand_tile
-from schemas.check import check_statement, is_understood
-
-Statement = dict[str, Any]
+from schemas.check import is_understood
 
 
 class Reader(Protocol):
@@ -54,7 +49,7 @@ class Checked(NamedTuple):
     recorded_at: str
     leaves: bytes
     refs: bytes
-    statements: list[tuple[str, Statement, bytes]]
+    statements: Sequence[tuple[str, Statement, bytes]]
 
     @property
     def root(self) -> bytes:
@@ -91,7 +86,8 @@ def _check(
     leaves = [entry_hash(data) for data in entries]
     if b"".join(leaves) != hashes:
         return None
-    statements, refs = [], []
+    statements: list[tuple[str, Statement, bytes]] = []
+    refs = []
     first, prev, recorded_at = None, "", ""
     for index, data in enumerate(entries, start):
         entry = decode_sealed(data)
@@ -106,12 +102,3 @@ def _check(
         prev, recorded_at = leaves[index - start].hex(), entry.recorded_at
     assert first is not None, "a bundle holds entries"
     return Checked(first, recorded_at, hashes, b"".join(refs), statements)
-
-
-def check_spelling(statement: Statement, entry_bytes: bytes, currencies: Mapping[str, int]) -> None:
-    """Hold the statement of an entry to its schema. Raises Refusal."""
-    # Measured alone only where the entry around it does not settle how long it is at most.
-    size = len(entry_bytes)
-    check_statement(
-        statement, len(canonical(statement)) if size > STATEMENT_BYTES_MAX else size, currencies
-    )

@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -21,6 +20,7 @@ from typing import IO
 
 import msgspec
 
+from ledger.disk import replacing
 from ledger.errors import SetupError
 from ledger.scratch import DIGEST_BYTES, MOVEMENT_BYTES, MovementFile, RefFile
 from ledger.spans import Span
@@ -210,14 +210,5 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, and so that it outlives the machine's next breath."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+    with replacing(path) as file:
         file.write(sha256(data).digest() + data)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

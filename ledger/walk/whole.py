@@ -14,15 +14,23 @@ from typing import NamedTuple
 
 from ledger.books import Books
 from ledger.chain import Tip, check_link, verify
-from ledger.entry import SYSTEM_PLATFORM, Entry, canonical, decode_audited_entry
+from ledger.entry import SYSTEM_PLATFORM, Entry
 from ledger.errors import LogMismatch, ProofError, Refusal
+from ledger.rules import (
+    BROKEN_RULE,
+    check_form,
+    not_understood,
+    post_again,
+    read_entry,
+    spell_totals,
+)
 from ledger.scratch import ref_digest
-from ledger.state import EmptyState, Total
+from ledger.state import EmptyState
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import HASH_SIZE, Frontier, prove_consistency, verify_consistency
 from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, TileHashes
 from ledger.walk.ahead import Ways, checked_bundles
-from ledger.walk.bundle import Checked, Reader, Statement, check_spelling
+from ledger.walk.bundle import Checked, Reader
 from ledger.walk.reading import read_entries, read_tile
 from ledger.walk.resume import Saved, Scratch, rules_version
 from ledger.walk.upper import UpperTiles
@@ -46,7 +54,6 @@ _REWRITTEN = (
     "two ledgers were mixed up; or this log was rewritten, and what is served here is not what "
     "was handed out before"
 )
-_BROKEN_RULE = "the ledger's software had a bug; or somebody wrote past its rules"
 
 
 class Walk:
@@ -181,10 +188,10 @@ class Walk:
         self.refs.add(checked.refs)
         for index, (platform, statement, totals) in enumerate(checked.statements, start):
             try:
-                self._post(index, platform, statement, totals)
+                post_again(self.books, index, platform, statement, totals)
             except LogMismatch:
                 # Of the entry's form, all has been looked at but that of its totals.
-                self._decode(index, self._entries(index // TILE_WIDTH)[index % TILE_WIDTH])
+                read_entry(index, self._entries(index // TILE_WIDTH)[index % TILE_WIDTH])
                 raise
         last = checked.leaves[-HASH_SIZE:]
         root, time = checked.root, checked.recorded_at
@@ -202,7 +209,7 @@ class Walk:
 
     def _take(self, entry_bytes: bytes) -> None:
         index = self.tip.size
-        entry = self._decode(index, entry_bytes)
+        entry = read_entry(index, entry_bytes)
         # Level 0 was compared hash by hash already, with the bundle.
         self.tree.extend(verify(self.tip, entry, entry_bytes)[TILE_HEIGHT::TILE_HEIGHT])
         while self.known and self.known[-1].size == self.tip.size:
@@ -210,14 +217,6 @@ class Walk:
         if index == 0:
             self._check_genesis(entry)
         self._check_rules(entry, entry_bytes)
-
-    def _decode(self, index: int, entry_bytes: bytes) -> Entry:
-        try:
-            return decode_audited_entry(entry_bytes)
-        except Refusal as refusal:
-            raise LogMismatch(
-                index, "form of the entry", "canonical JSON of an entry", str(refusal)
-            ) from refusal
 
     def _check_known(self, head: Known) -> None:
         if head.root != self.tip.root:
@@ -250,44 +249,18 @@ class Walk:
 
     def _check_rules(self, entry: Entry, entry_bytes: bytes) -> None:
         """Schema, spelling, references, rights, books: what admission asked, asked again."""
-        statement = entry.statement
-        if entry.unread or not is_understood(statement):
-            what = ", ".join((f"type {statement.get('type')!r}", *entry.unread))
+        if (what := not_understood(entry)) is not None:
             self.not_understood.append((entry.index, what))
         if self.not_understood:
             # What such an entry did to the books is unknown, and so is all that follows.
             return
-        currencies = self.books.currencies
-        if entry.index == 0:
-            currencies = statement.get("currencies", {})
+        index, platform, statement = entry.index, entry.platform, entry.statement
         try:
-            check_spelling(statement, entry_bytes, currencies)
+            check_form(index, statement, entry_bytes, self.books.currencies)
+            self.refs.add(ref_digest(platform, statement["ref"]))
+            post_again(self.books, index, platform, statement, spell_totals(entry.totals))
         except Refusal as refusal:
-            if refusal.code == "not_supported":
-                self.not_understood.append((entry.index, str(refusal)))
-                return
-            raise _broken_rule(entry.index, refusal) from refusal
-        self.refs.add(ref_digest(entry.platform, statement["ref"]))
-        totals = canonical(entry.totals) if entry.totals else b""
-        self._post(entry.index, entry.platform, statement, totals)
-
-    # -- both ways
-
-    def _post(self, index: int, platform: str, statement: Statement, totals: bytes) -> None:
-        """Add an entry to the books, and compare: totals are the bytes of those it carries."""
-        try:
-            added_up = _spell(self.books.post(index, platform, statement))
-        except Refusal as refusal:
-            raise _broken_rule(index, refusal) from refusal
-        # As bytes: compared as values, a `true` would pass for a 1.
-        if added_up != totals:
-            raise LogMismatch(
-                index,
-                "totals, added up again from the first entry",
-                (added_up or b"[]").decode(),
-                (totals or b"[]").decode(errors="replace"),
-                meaning="the ledger's software had a bug; or somebody sealed a false balance",
-            )
+            self.not_understood.append((index, str(refusal)))
 
     def _check_refs(self, last: int | None) -> None:
         """Look for a ref that stands twice, up to the entry `last` (None: anywhere)."""
@@ -299,19 +272,5 @@ class Walk:
                 "rule `ref_conflict`",
                 "a ref that its platform never used before",
                 f"that of entry {first}",
-                meaning=_BROKEN_RULE,
+                meaning=BROKEN_RULE,
             )
-
-
-def _spell(totals: list[Total]) -> bytes:
-    return canonical(totals) if totals else b""
-
-
-def _broken_rule(index: int, refusal: Refusal) -> LogMismatch:
-    return LogMismatch(
-        index,
-        f"rule `{refusal.code}`",
-        "a statement that the rules admit",
-        str(refusal),
-        meaning=_BROKEN_RULE,
-    )
