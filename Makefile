@@ -7,7 +7,11 @@ PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8000
 AMANAH_DATABASE ?= var/demo/amanah.db
-PYTEST_ARGS ?= -n auto
+# loadgroup: tests of one group, such as those of the image, stay in one process.
+PYTEST_ARGS ?= -n auto --dist loadgroup
+SEED ?= 1
+COUNT ?= 100000
+FOREIGN := .venv-foreign
 
 BIN := $(VENV)/bin
 # --no-input: never wait for a password of a private index.
@@ -20,25 +24,40 @@ INSTALL := $(PIP) install $(WHEELS) --require-hashes
 # The project stays editable, so a change in the code needs no new install.
 INSTALL_SELF := $(PIP) install --no-deps --no-build-isolation --editable .
 
-.PHONY: help run test bench lint format requirements clean
+.PHONY: help run test foreign coverage bench fuzz lint format sbom requirements clean
 .DEFAULT_GOAL := help
 
 help:
 	@sed -n '2,4s/^# \{0,1\}//p' Makefile
-	@echo "Also: make bench | lint | format | requirements | clean"
+	@echo "Also: make foreign | coverage | bench | fuzz | lint | format | sbom | requirements | clean"
 	@echo "Variables: PYTHON=$(PYTHON) PORT=$(PORT) AMANAH_DATABASE=$(AMANAH_DATABASE) PYTEST_ARGS='$(PYTEST_ARGS)'"
 
 run: $(VENV)/.runtime
 	@mkdir -p var/demo
 	AMANAH_DATABASE='$(AMANAH_DATABASE)' $(BIN)/amanah demo --serve --host 127.0.0.1 --port $(PORT)
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(wildcard $(FOREIGN)/.ready)
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+# The judges that are not ours, and their tests. Once they are set up, `make test` runs those too.
+foreign: $(VENV)/.dev $(FOREIGN)/.ready
+	$(BIN)/python -m pytest -q $(PYTEST_ARGS) tests/foreign
+
+# Of every process that the tests start: workers of pytest, commands, servers and their workers.
+coverage: $(VENV)/.dev
+	$(BIN)/coverage erase
+	GUNICORN_CMD_ARGS='--config tests/coverage_hooks.py' \
+	  $(BIN)/coverage run -m pytest -q $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered
 
 # BENCH_ARGS=--full grows to five million entries; DOCS=1 puts the result into the docs.
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench $(BENCH_ARGS)
 	$(if $(DOCS),$(BIN)/python docs/make_performance.py var/bench/performance.json)
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m fuzz --seed $(SEED) --count $(COUNT)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -48,6 +67,10 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# What the image consists of, with versions and licences: dist/sbom.json.
+sbom: $(VENV)/.dev
+	$(BIN)/python docs/make_sbom.py
 
 # Each stamp is written last, so an interrupted set-up is taken up again.
 $(VENV)/.created:
@@ -68,6 +91,11 @@ $(VENV)/.dev: pyproject.toml requirements-dev.txt | $(VENV)/.created
 	@$(INSTALL_SELF)
 	@touch $(VENV)/.runtime $@
 
+$(FOREIGN)/.ready: $(addprefix tests/foreign/,set_up requirements.txt go/go.mod go/main.go)
+	@echo "Setting up $(FOREIGN) (once; it takes some 100 MB of downloads)" >&2
+	@PYTHON='$(PYTHON)' UV_VERSION=$(UV_VERSION) tests/foreign/set_up $(FOREIGN)
+	@touch $@
+
 # Lock again from the public index alone: --no-config and --default-index keep the mirrors and
 # paths of this machine out of the files. Everything moves to the newest version allowed;
 # for one package: make requirements UPGRADE='--upgrade-package flask'.
@@ -84,8 +112,9 @@ requirements:
 	$(LOCK) --group pyproject.toml:build -o requirements-build.txt
 	$(LOCK) bench/requirements-peers.in -o bench/requirements-peers.txt
 	$(LOCK) pyproject.toml --group pyproject.toml:dev -c requirements.txt -o requirements-dev.txt
+	$(LOCK) --group pyproject.toml:foreign -o tests/foreign/requirements.txt
 
 clean:
-	rm -rf $(VENV) .venv-lock build dist *.egg-info .coverage htmlcov
+	rm -rf $(VENV) .venv-lock $(FOREIGN) build dist *.egg-info .coverage htmlcov
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find bench ledger schemas tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find bench fuzz ledger openapi schemas tests -name __pycache__ -type d -prune -exec rm -rf {} +
