@@ -203,7 +203,13 @@ def test_nothing_unfinished_and_no_paths_of_one_machine() -> None:
 
 
 @pytest.mark.parametrize(
-    "lock", ["requirements.txt", "requirements-dev.txt", "tests/foreign/requirements.txt"]
+    "lock",
+    [
+        "requirements.txt",
+        "requirements-dev.txt",
+        "requirements-deep.txt",
+        "tests/foreign/requirements.txt",
+    ],
 )
 def test_lock_files_are_hashed_and_name_no_index(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8")
