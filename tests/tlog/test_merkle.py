@@ -277,6 +277,34 @@ def test_a_proof_with_a_hash_more_or_fewer_fails(
             verify_inclusion(SMALL.leaves[index], index, size, changed, root)
 
 
+@pytest.mark.parametrize("moved", [-31, -1, 1, 31])
+def test_hashes_cut_at_another_place_prove_nothing(moved: int) -> None:
+    """A node hashes two hashes one after the other: the same bytes, cut elsewhere, would fit."""
+    root, leaf = root_at(2, SMALL.node), SMALL.leaves[0]
+    joint = leaf + SMALL.leaves[1]
+    left, right = joint[: HASH_SIZE + moved], joint[HASH_SIZE + moved :]
+    with pytest.raises(ProofError, match=f"holds a hash of {HASH_SIZE + moved} bytes"):
+        verify_inclusion(left, 0, 2, [right], root)
+    with pytest.raises(ProofError, match=f"holds a hash of {HASH_SIZE - moved} bytes"):
+        verify_inclusion(right, 1, 2, [left], root)
+    with pytest.raises(ProofError, match=f"holds a hash of {HASH_SIZE + moved} bytes"):
+        verify_consistency(1, 2, [right], left, root)
+
+
+@pytest.mark.parametrize("place", ["old root", "new root", "proof"])
+def test_every_hash_of_a_consistency_proof_has_32_bytes(place: str) -> None:
+    for old in (3, 4, 6):
+        proof = prove_consistency(old, 7, SMALL.node)
+        roots = {"old root": root_at(old, SMALL.node), "new root": root_at(7, SMALL.node)}
+        for cut in range(len(proof)):
+            if place == "proof":
+                broken = [*proof[:cut], proof[cut] + b"\0", *proof[cut + 1 :]]
+            else:
+                broken, roots[place] = proof, roots[place][:32] + b"\0"
+            with pytest.raises(ProofError, match="consistency proof holds a hash of 33 bytes"):
+                verify_consistency(old, 7, broken, roots["old root"], roots["new root"])
+
+
 @given(st.lists(st.binary(max_size=40), max_size=4), *[st.integers(-2, 2**64)] * 2)
 @settings(max_examples=200)
 def test_made_up_proofs_raise_proof_errors_only(hashes: list[bytes], low: int, high: int) -> None:

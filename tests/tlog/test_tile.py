@@ -31,6 +31,7 @@ from ledger.tlog.tile import (
     bundle_path,
     decode_bundle,
     encode_bundle,
+    expand_tile,
     parse_bundle_path,
     parse_tile_path,
     tile_width,
@@ -173,6 +174,44 @@ def test_no_more_tiles_are_kept_than_the_bound(large_tree: Tree) -> None:
         for index in range(0, LARGE_SIZE, TILE_WIDTH):
             hashes.node(0, index)
     assert read[Tile(0, 0, TILE_WIDTH)] == 2
+
+
+def test_a_tile_that_was_just_read_is_at_hand(large_tree: Tree) -> None:
+    """Also where no more than one is kept."""
+    cache, read = TileCache(most=1), Counter[Tile]()
+
+    def reading(tile: Tile) -> bytes:
+        read[tile] += 1
+        return large_tree.tile(tile)
+
+    for _ in range(3):
+        TileHashes(reading, LARGE_SIZE, cache).node(0, 7)
+    assert read == {Tile(0, 0, TILE_WIDTH): 1}
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 127, 128, 129, 255, 256])
+def test_a_row_of_a_tile_holds_its_whole_pairs_and_nothing_else(
+    width: int, large_tree: Tree
+) -> None:
+    """Of heights 0 to 7: height 8 is the business of the tile above."""
+    tile = Tile(0, 5, width)
+    rows = expand_tile(tile, large_tree.tile(tile))
+    assert len(rows) == 8
+    for height, row in enumerate(rows):
+        start, count = (5 * TILE_WIDTH) >> height, width >> height
+        assert row == b"".join(large_tree.rows[height][start : start + count])
+
+
+@pytest.mark.parametrize("size", [1, 5, 255, 256, 300])
+def test_no_node_is_read_that_the_tree_does_not_have(size: int, large_tree: Tree) -> None:
+    """It would be made of leaves that are not there yet: a bug of the caller."""
+    hashes = large_tree.from_tiles(size)
+    for height in range(10):
+        count = size >> height
+        if count:
+            assert hashes.node(height, count - 1) == large_tree.node(height, count - 1)
+        with pytest.raises(AssertionError):
+            hashes.node(height, count)
 
 
 @pytest.mark.parametrize("change", [-32, -1, 1, 32])
