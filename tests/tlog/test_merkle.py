@@ -192,6 +192,18 @@ def test_a_message_shows_both_roots() -> None:
     assert bytes(32).hex() in str(failure.value)
 
 
+def test_a_message_says_which_of_the_two_trees_is_another() -> None:
+    old_root, new_root = root_at(3, SMALL.node), root_at(5, SMALL.node)
+    proof = prove_consistency(3, 5, SMALL.node)
+    what = "consistency proof from size 3 to 5"
+    with pytest.raises(ProofError, match=f"{what}, at the old size, leads to"):
+        verify_consistency(3, 5, proof, bytes(32), new_root)
+    with pytest.raises(ProofError, match=f"{what}, at the new size, leads to"):
+        verify_consistency(3, 5, proof, old_root, bytes(32))
+    with pytest.raises(ProofError, match="consistency proof from size 5 to 5 leads to"):
+        verify_consistency(5, 5, [], old_root, new_root)
+
+
 @pytest.mark.parametrize("size", range(2, 20))
 def test_a_proof_too_long_or_too_short_is_called_so(size: int) -> None:
     inclusion = prove_inclusion(0, size, SMALL.node)

@@ -124,6 +124,25 @@ def test_what_a_policy_lists() -> None:
     assert POLICY.quorum == "sectors"
 
 
+def test_where_witnesses_are_is_kept_for_those_that_say() -> None:
+    assert POLICY.witness_urls == {"gov": "https://gov.example/"}
+
+
+@pytest.mark.parametrize("needed", ["1", "2", "3", "4", "all", "any"])
+def test_a_group_asks_for_as_many_as_it_has_and_no_more(needed: str) -> None:
+    text = POLICY_TEXT.replace("sectors 2", f"sectors {needed}")
+    if needed == "4":
+        with pytest.raises(FormatError, match="policy line 6: the threshold '4'"):
+            Policy.parse(text)
+        return
+    (group,) = Policy.parse(text).groups
+    count = {"all": 3, "any": 1}.get(needed) or int(needed)
+    assert group.needed == count
+    names = ["gov", "ngo", "corp"]
+    assert Policy.parse(text).met_by(names[:count])
+    assert not Policy.parse(text).met_by(names[: count - 1])
+
+
 def test_a_groups_name_does_not_stand_for_its_witnesses() -> None:
     assert not POLICY.met_by({"sectors"})
     assert not POLICY.met_by({"sectors", "gov"})
