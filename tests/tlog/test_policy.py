@@ -118,14 +118,11 @@ def test_an_error_names_its_line() -> None:
 
 
 def test_what_a_policy_lists() -> None:
-    assert POLICY.logs == (LOG.verifier, OTHER_LOG.verifier)
-    assert POLICY.witnesses == {"gov": GOV.key, "ngo": NGO.key, "corp": CORP.key}
-    assert POLICY.witness_urls == {"gov": "https://gov.example/"}
-    assert POLICY.quorum == "sectors"
-
-
-def test_where_witnesses_are_is_kept_for_those_that_say() -> None:
-    assert POLICY.witness_urls == {"gov": "https://gov.example/"}
+    policy = Policy.parse(POLICY_TEXT)
+    assert policy.logs == (LOG.verifier, OTHER_LOG.verifier)
+    assert policy.witnesses == {"gov": GOV.key, "ngo": NGO.key, "corp": CORP.key}
+    assert policy.witness_urls == {"gov": "https://gov.example/"}
+    assert policy.quorum == "sectors"
 
 
 @pytest.mark.parametrize("needed", ["1", "2", "3", "4", "all", "any"])
