@@ -7,7 +7,10 @@ PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8000
 AMANAH_DATABASE ?= var/demo/amanah.db
-PYTEST_ARGS ?= -n auto
+# loadgroup: tests of one group, such as those of the image, stay in one process.
+PYTEST_ARGS ?= -n auto --dist loadgroup
+SEED ?= 1
+COUNT ?= 100000
 FOREIGN := .venv-foreign
 
 BIN := $(VENV)/bin
@@ -21,12 +24,12 @@ INSTALL := $(PIP) install $(WHEELS) --require-hashes
 # The project stays editable, so a change in the code needs no new install.
 INSTALL_SELF := $(PIP) install --no-deps --no-build-isolation --editable .
 
-.PHONY: help run test foreign coverage mutants fuzz-parsers bench lint format requirements clean
+.PHONY: help run test foreign coverage mutants bench fuzz fuzz-parsers lint format sbom requirements clean
 .DEFAULT_GOAL := help
 
 help:
 	@sed -n '2,4s/^# \{0,1\}//p' Makefile
-	@echo "Also: make foreign | coverage | mutants | fuzz-parsers | bench | lint | format | requirements | clean"
+	@echo "Also: make foreign | coverage | mutants | bench | fuzz | fuzz-parsers | lint | format | sbom | requirements | clean"
 	@echo "Variables: PYTHON=$(PYTHON) PORT=$(PORT) AMANAH_DATABASE=$(AMANAH_DATABASE) PYTEST_ARGS='$(PYTEST_ARGS)'"
 
 run: $(VENV)/.runtime
@@ -64,6 +67,9 @@ fuzz-parsers: $(VENV)/.deep
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
 
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m fuzz --seed $(SEED) --count $(COUNT)
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -72,6 +78,10 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# What the image consists of, with versions and licences: dist/sbom.json.
+sbom: $(VENV)/.dev
+	$(BIN)/python docs/make_sbom.py
 
 # Each stamp is written last, so an interrupted set-up is taken up again.
 $(VENV)/.created:
@@ -122,4 +132,4 @@ requirements:
 clean:
 	rm -rf $(VENV) .venv-lock $(FOREIGN) build dist *.egg-info .coverage htmlcov mutants
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find bench ledger schemas tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find bench fuzz ledger openapi schemas tests -name __pycache__ -type d -prune -exec rm -rf {} +

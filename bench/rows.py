@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ledger.entry import entry_hash
 from ledger.store.sqlite import SqliteStore
-from ledger.store.transaction import terms_of
+from ledger.store.transaction import postings
 
 SINGLE_COMMITS = 200
 
@@ -32,8 +32,10 @@ def rows_of(first: int, entries: Sequence[bytes]) -> Rows:
         entry = json.loads(data)
         rows.entries.append((index, data, entry_hash(data)))
         rows.refs.append((entry["platform"], entry["statement"]["ref"], index))
-        rows.terms.extend((*term, index) for term in terms_of(data))
-    return Rows(rows.entries, sorted(rows.refs), sorted(rows.terms))
+    terms = [
+        (*term, first, json.dumps(indexes)) for term, indexes in postings(first, entries).items()
+    ]
+    return Rows(rows.entries, sorted(rows.refs), sorted(terms))
 
 
 class RawTables:
@@ -69,5 +71,5 @@ class RawTables:
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.executemany("INSERT INTO entries VALUES (?, ?, ?)", rows.entries)
         self._connection.executemany("INSERT INTO refs VALUES (?, ?, ?)", rows.refs)
-        self._connection.executemany("INSERT INTO terms VALUES (?, ?, ?)", rows.terms)
+        self._connection.executemany("INSERT INTO terms VALUES (?, ?, ?, ?)", rows.terms)
         self._connection.execute("COMMIT")

@@ -32,7 +32,7 @@ from ledger.errors import (
     UnsupportedMedia,
 )
 from ledger.post import BATCH_MAX, read_submission
-from ledger.problems import MEANINGS, Reply, json_body
+from ledger.problems import Reply, json_body
 from ledger.sequencer import Pending, Sealed
 from ledger.service import WRITE, Ledger
 from ledger.store.sqlite import ApiKey
@@ -391,7 +391,8 @@ def _compressed(bundle: bytes) -> Response:
 def get_root() -> Response:
     """Where to go from here."""
     names = ("/v1/ledger", "/v1/entries", "/v1/funds", "/v1/programmes", "/v1/parties")
-    return _json({"ledger": current_ledger().origin, "links": [*names, "/checkpoint"]})
+    links = [*names, "/checkpoint", "/docs", "/openapi.json"]
+    return _json({"ledger": current_ledger().origin, "links": links})
 
 
 @bp.get("/healthz")
@@ -406,14 +407,6 @@ def get_readiness() -> Response:
     ledger = current_ledger()
     ledger.sequencer.check()
     return _json({"status": "ready", "size": ledger.store.size()})
-
-
-@bp.get("/problems/<code>")
-def get_problem(code: str) -> Response:
-    """What an error code means, in a sentence."""
-    if code not in MEANINGS:
-        raise NotFound(f"there is no error code {code!r}")
-    return _bytes(f"{code}\n\n{MEANINGS[code]}\n".encode(), "plain")
 
 
 # -- what the views share
@@ -485,9 +478,10 @@ def _query(*names: str) -> dict[str, str]:
 
 
 def _whole(query: dict[str, str], name: str) -> int:
-    if not _WHOLE.fullmatch(query.get(name, "")):
-        _bad_query(name, "expected a whole number")
-    return int(query[name])
+    text = query.get(name, "")
+    if not _WHOLE.fullmatch(text) or int(text) > INTEGER_MAX:
+        _bad_query(name, f"expected a whole number of at most {INTEGER_MAX}")
+    return int(text)
 
 
 def _limit(query: dict[str, str]) -> int:

@@ -12,10 +12,10 @@ import secrets
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from ledger import api
+from ledger import api, web
 from ledger.config import Config
 from ledger.errors import NotFound
-from ledger.problems import is_ours, problem, problem_of
+from ledger.problems import SECURITY_HEADERS, is_ours, problem, problem_of
 from ledger.service import Ledger
 
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
@@ -32,6 +32,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.url_map.merge_slashes = False  # a tile has one path; nothing redirects to it
     app.extensions["amanah"] = Ledger.open(config.database)
     app.register_blueprint(api.bp)
+    app.register_blueprint(web.bp)
     app.before_request(_name_request)
     app.after_request(_finish)
     app.register_error_handler(HTTPException, _http_error)
@@ -58,11 +59,14 @@ def _name_request() -> None:
 
 def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.pop("Date", None)  # the server gives it; a conditional answer has one too
+    for name, value in SECURITY_HEADERS:
+        response.headers.setdefault(name, value)
     if request.method in ("GET", "HEAD"):
         # Everything readable is public: any page may fetch it and check it.
         response.headers["Access-Control-Allow-Origin"] = "*"
         response.headers["Access-Control-Expose-Headers"] = "ETag, Link, X-Request-Id"
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     return response
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,10 +21,12 @@ from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 
 from ledger import api
 from ledger.app import create_app, log_line, request_id_of
-from ledger.problems import Reply, is_ours, problem_of
+from ledger.drain import DrainingProtocol
+from ledger.problems import SECURITY_HEADERS, Reply, is_ours, problem_of
 from ledger.sequencer import Pending, Sequencer
 from ledger.service import Ledger
 
+_STOPS = (signal.SIGTERM, signal.SIGQUIT)
 FLASK_THREADS = 8  # in each process; reading is short
 
 Scope = dict[str, Any]
@@ -36,10 +40,33 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # it has no types
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": DrainingProtocol,
         "lifespan": "on",
         "server_header": False,
     }
+
+    @staticmethod
+    def setup() -> None:
+        """Called once, in gunicorn's master: hold back what would stop a worker until it listens.
+
+        Until init_signals a new worker has the handlers of the master, which only make a note for
+        the master. Told to stop just then, it would serve on until it is killed.
+        """
+        os.register_at_fork(
+            before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS),
+            after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS),
+        )
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+
+    async def callback_notify(self) -> None:
+        # A master that was killed takes nobody with it; without this its workers serve on for
+        # ever, also on a database that was replaced meanwhile.
+        if os.getppid() != self.ppid:
+            os.kill(os.getpid(), signal.SIGTERM)
+        await super().callback_notify()
 
 
 def create_asgi() -> Application:
@@ -105,11 +132,10 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _post(self, scope: Scope, body: bytes) -> Reply:
-        headers = dict(scope["headers"])
-        request_id = request_id_of(headers.get(b"x-request-id", b"").decode("latin-1"))
-        authorization = headers.get(b"authorization", b"").decode("latin-1")
-        content_type = headers.get(b"content-type", b"").decode("latin-1")
-        media_type = content_type.partition(";")[0].strip().lower()
+        headers = _headers(scope)
+        request_id = request_id_of(headers.get("x-request-id"))
+        authorization = headers.get("authorization", "")
+        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
             pending = api.begin_post(self._ledger, authorization, media_type, body)
             await self._group.seal(pending)
@@ -118,7 +144,7 @@ class Application:
             if is_ours(error):
                 sys.stderr.write(log_line(request_id, error))
             reply = problem_of(error, request_id)
-        more = (("X-Request-Id", request_id), ("X-Content-Type-Options", "nosniff"))
+        more = (("X-Request-Id", request_id), *SECURITY_HEADERS)
         return reply._replace(headers=(*reply.headers, *more))
 
     def _call_flask(self, scope: Scope, body: bytes) -> Reply:
@@ -184,12 +210,20 @@ def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
     }
-    for raw_name, raw_value in scope["headers"]:
-        name = raw_name.decode("latin-1").upper().replace("-", "_")
-        value = raw_value.decode("latin-1")
-        if name == "CONTENT_TYPE":
-            environ[name] = value
-        elif name != "CONTENT_LENGTH":
-            key = f"HTTP_{name}"
-            environ[key] = f"{environ[key]}, {value}" if key in environ else value
+    for name, value in _headers(scope).items():
+        key = name.upper().replace("-", "_")
+        if key == "CONTENT_TYPE":
+            environ[key] = value
+        elif key != "CONTENT_LENGTH":
+            environ[f"HTTP_{key}"] = value
     return environ
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """Lower-case name -> value. What stands several times counts as one list (RFC 9110, 5.3), so
+    that a second key or media type makes neither of them good."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers

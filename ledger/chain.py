@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from ledger.entry import NO_PREV, Entry, encode_entry, entry_hash
+from ledger.entry import NO_PREV, encode_entry, entry_hash
 from ledger.errors import LogMismatch
 from ledger.tlog.merkle import Frontier
 
@@ -42,8 +42,15 @@ class Tip:
         self.prev, self.recorded_at, self._root = leaf.hex(), recorded_at, None
         return self.frontier.append(leaf)
 
+    def extend_subtree(
+        self, root: bytes, height: int, last: bytes, recorded_at: str
+    ) -> list[bytes]:
+        """Move past 2^height entries at once, whose last leaf hash is `last`; as `extend`."""
+        self.prev, self.recorded_at, self._root = last.hex(), recorded_at, None
+        return self.frontier.append(root, height)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)  # frozen would triple what making one costs
 class Linked:
     """An entry ready to store. completed: hashes of the subtrees that end with it, by height."""
 
@@ -56,7 +63,7 @@ class Linked:
         return self.completed[0]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SealedEntry:
     """Where a posted statement stands. replayed: it stood there before this post."""
 
@@ -74,18 +81,36 @@ def link(
     return Linked(index, data, tip.extend(data, recorded_at))
 
 
-def verify(tip: Tip, entry: Entry, entry_bytes: bytes) -> Sequence[bytes]:
+class Link(Protocol):
+    """Where an entry says it stands: its own index, the hash and time it follows."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def prev(self) -> str: ...
+    @property
+    def recorded_at(self) -> str: ...
+
+
+def check_link(entry: Link, index: int, prev: str, recorded_at: str) -> None:
+    """Check that `entry` stands at `index` behind what hashes to `prev` and was recorded then.
+
+    Raises LogMismatch.
+    """
+    if entry.index != index:
+        raise LogMismatch(index, "the entry's index", str(index), str(entry.index))
+    if entry.prev != prev:
+        raise LogMismatch(index, "prev, the leaf hash of the entry before", prev, entry.prev)
+    if entry.recorded_at < recorded_at:
+        raise LogMismatch(
+            index, "recorded_at, never decreasing", f">= {recorded_at}", entry.recorded_at
+        )
+
+
+def verify(tip: Tip, entry: Link, entry_bytes: bytes) -> Sequence[bytes]:
     """Check that `entry`, decoded from `entry_bytes`, follows `tip`, which moves on.
 
     Returns the hashes of the subtrees it completed. Raises LogMismatch.
     """
-    index = tip.size
-    if entry.index != index:
-        raise LogMismatch(index, "the entry's index", str(index), str(entry.index))
-    if entry.prev != tip.prev:
-        raise LogMismatch(index, "prev, the leaf hash of the entry before", tip.prev, entry.prev)
-    if entry.recorded_at < tip.recorded_at:
-        raise LogMismatch(
-            index, "recorded_at, never decreasing", f">= {tip.recorded_at}", entry.recorded_at
-        )
+    check_link(entry, tip.size, tip.prev, tip.recorded_at)
     return tip.extend(entry_bytes, entry.recorded_at)

@@ -10,7 +10,15 @@ import sys
 
 import click
 
-from ledger.commands import posting, running, verifying
+from ledger.commands import (
+    comparing,
+    exporting,
+    keeping,
+    posting,
+    publishing,
+    running,
+    verifying,
+)
 from ledger.commands.shared import exit_code, say
 from ledger.errors import LedgerError
 
@@ -47,7 +55,15 @@ for command in (
     posting.post,
     verifying.verify,
     verifying.receipt,
+    comparing.compare,
     posting.import_,
+    exporting.export,
+    keeping.backup,
+    keeping.restore,
+    keeping.doctor,
+    keeping.rebuild,
     running.demo,
 ):
     cli.add_command(command)
+for command in publishing.COMMANDS:
+    exporting.export.add_command(command)

@@ -22,6 +22,8 @@ from ledger.errors import (
 from ledger.tlog.tile import Tile, bundle_path
 
 TIMEOUT_S = 30.0
+RETRY_AFTER_MAX_S = 60  # a server may ask for patience, but not for a day
+CONNECTIONS_KEPT = 16
 ANSWER_BYTES_MAX = 32 * 1024 * 1024
 # Reads and posts may both be repeated: a ref is sealed once, however often it is sent.
 _RETRY = urllib3.Retry(
@@ -31,6 +33,7 @@ _RETRY = urllib3.Retry(
     allowed_methods=None,
     redirect=0,
     raise_on_status=False,
+    retry_after_max=RETRY_AFTER_MAX_S,
 )
 
 
@@ -41,7 +44,9 @@ class HttpLedger:
         self.platform = platform
         self.url = url.rstrip("/")
         self._api_key = api_key
-        self._pool = urllib3.PoolManager(retries=_RETRY, timeout=TIMEOUT_S)
+        self._pool = urllib3.PoolManager(
+            retries=_RETRY, timeout=TIMEOUT_S, maxsize=CONNECTIONS_KEPT
+        )
 
     # -- reading (C2SP tlog-tiles)
 

@@ -18,6 +18,8 @@ DEFAULTS: dict[str, str] = {
     "AMANAH_DATABASE": "amanah.db",
     "AMANAH_API_KEY": "",
     "AMANAH_STATE": "",
+    "AMANAH_ORIGIN": "",
+    "AMANAH_OPERATOR": "",
 }
 
 
@@ -25,12 +27,15 @@ class Config(NamedTuple):
     """What the environment asks for.
 
     database: the ledger's SQLite file. api_key: for posting to a remote ledger. state: where
-    `verify` remembers the checkpoints it has seen.
+    `verify` remembers the checkpoints it has seen. origin, operator: what `init` calls a new
+    ledger and who runs it, empty when not said.
     """
 
     database: Path
     api_key: str
     state: Path
+    origin: str
+    operator: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
@@ -47,6 +52,8 @@ class Config(NamedTuple):
             Path(database),
             _setting(environment, "AMANAH_API_KEY"),
             Path(state) if state else user_state_path("amanah", appauthor=False),
+            _setting(environment, "AMANAH_ORIGIN"),
+            _setting(environment, "AMANAH_OPERATOR"),
         )
 
 

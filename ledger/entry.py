@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, NoReturn
+from functools import lru_cache
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -104,20 +105,31 @@ _DECODER = json.JSONDecoder(
 )
 
 
-class Parsed(NamedTuple):
-    """A JSON document whose values are not checked yet.
+def plain_json(data: bytes) -> Any:
+    """The value of a JSON document that is spelled plainly; None when `read_json` must decide.
 
-    is_plain: no string in it can hold a lone surrogate. Then whatever checks the kinds of all
-    values (a schema) has seen that all is readable, and `check_values` is only wanted for the
-    place of a fault.
+    Several times as fast, because msgspec does not look for what strict reading refuses. Where
+    it takes another spelling for granted (-0) or drops a key that stands twice, what it read
+    is shorter than what was sent, spaces between tokens aside. Nothing it reads is longer, but
+    for numbers with a fraction or exponent; these it answers as floats, which no schema takes.
     """
+    if b"\\" in data:  # an escape is another spelling, and may spell a lone surrogate
+        return None
+    try:
+        value = msgspec.json.decode(data)
+        written = msgspec.json.encode(value)
+    except (ValueError, RecursionError):  # of which UnicodeDecodeError and msgspec's are kinds
+        return None
+    # Within strings both have the same spaces, since only spaces may stand there unescaped.
+    outside = sum(map(data.count, (b" ", b"\t", b"\n", b"\r"))) - written.count(b" ")
+    return value if len(written) + outside == len(data) else None
 
-    value: Any
-    is_plain: bool
 
+def _parse_json(data: bytes) -> Any:
+    """Decode JSON in UTF-8; its values are not checked yet (`check_values`).
 
-def parse_json(data: bytes) -> Parsed:
-    """Decode JSON in UTF-8. Raises Refusal `malformed` for what is no JSON document."""
+    Raises Refusal `malformed` for what is no JSON document.
+    """
     try:
         text = data.decode("utf-8")
         value, end = _DECODER.raw_decode(text, _skip(text, 0))
@@ -131,7 +143,7 @@ def parse_json(data: bytes) -> Parsed:
         raise Refusal("malformed", f"not JSON: {error.msg} at character {error.pos}") from error
     except FormatError as error:
         raise Refusal("malformed", str(error)) from error
-    return Parsed(value, "\\u" not in text)
+    return value
 
 
 def _is_plain(text: str) -> bool:
@@ -164,13 +176,13 @@ def check_values(value: Any, with_texts: bool = True) -> None:
         _malformed(pointer, str(bad))
 
 
-def read_json(data: bytes) -> Any:
+def read_json(data: bytes, with_texts: bool = True) -> Any:
     """Decode strict JSON: UTF-8, no duplicate keys, and only the values the format allows.
 
     Raises Refusal `malformed`, with a pointer where the place is known.
     """
-    value = parse_json(data).value
-    check_values(value)
+    value = _parse_json(data)
+    check_values(value, with_texts)
     return value
 
 
@@ -277,7 +289,7 @@ def _decode_entry(data: bytes, check_all: bool) -> Entry:
     if len(data) > ENTRY_BYTES_MAX:
         raise Refusal("malformed", f"entry of {len(data)} bytes; at most {ENTRY_BYTES_MAX}")
     try:
-        # Lenient where `parse_json` is strict, but what is read otherwise than it is spelled
+        # Lenient where `read_json` is strict, but what is read otherwise than it is spelled
         # is not encoded as it is spelled either.
         value = msgspec.json.decode(data)
         is_canonical = canonical(value) == data
@@ -302,6 +314,45 @@ def _decode_entry(data: bytes, check_all: bool) -> Entry:
     )
 
 
+class SealedFields(msgspec.Struct, forbid_unknown_fields=True):
+    """An entry as `decode_sealed` reads it. totals: their bytes, unset when absent."""
+
+    index: int
+    platform: str
+    prev: str
+    recorded_at: str
+    statement: dict[str, Any]
+    totals: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def totals_bytes(self) -> bytes:
+        """Empty when there are none."""
+        return b"" if self.totals is msgspec.UNSET else bytes(self.totals)
+
+
+_SEALED = msgspec.json.Decoder(SealedFields)
+_CANONICAL = msgspec.json.Encoder(order="sorted")
+
+
+def decode_sealed(data: bytes) -> SealedFields | None:
+    """`decode_audited_entry` at a third of its cost, for whoever reads a whole log; None for what
+    is not for certain an entry as they are sealed today, and of which that is to be asked.
+
+    Neither `prev`, which the auditor compares, nor the form of the totals is looked at: he
+    holds their bytes against those of what he adds up.
+    """
+    if len(data) > ENTRY_BYTES_MAX:
+        return None
+    try:
+        entry = _SEALED.decode(data)
+        is_right = _CANONICAL.encode(entry) == data and _is_time(entry.recorded_at)
+        if is_right and not _is_plain(data.decode()):
+            check_values([entry.platform, entry.statement])
+    except (msgspec.MsgspecError, ValueError, RecursionError, Refusal):
+        return None
+    return entry if is_right else None
+
+
 def _check_shapes(value: dict[str, Any]) -> None:
     if type(value["index"]) is not int:
         _malformed("/index", "the index is not an integer")
@@ -317,6 +368,7 @@ def _check_shapes(value: dict[str, Any]) -> None:
         _malformed("/totals", "totals is not a filled array")
 
 
+@lru_cache(maxsize=64)  # entries of one batch share theirs
 def _is_time(text: str) -> bool:
     try:
         return bool(_TIME.fullmatch(text) and datetime.fromisoformat(text))

@@ -202,3 +202,20 @@ class LogMismatch(LedgerError):
         self.index, self.compared = index, compared
         self.expected, self.found = expected, found
         self.meaning, self.advice = meaning, advice
+
+
+class SplitView(LedgerError):
+    """A log signed two checkpoints that no single history has; `notes` proves it to anybody.
+
+    notes: (who is shown it, the signed checkpoint), the smaller one first.
+    """
+
+    code = "split_view"
+
+    def __init__(self, *notes: tuple[str, bytes]) -> None:
+        (one, _), (other, _) = notes
+        super().__init__(
+            f"{one} and {other} are shown two different logs: the same key signed both "
+            "checkpoints, and the larger one does not extend the smaller"
+        )
+        self.notes = notes

@@ -76,7 +76,9 @@ def format_amount(minor: int, exponent: int) -> str:
     """`minor` units as a decimal string with exactly `exponent` decimals."""
     if exponent == 0:
         return str(minor)
-    digits = str(minor).rjust(exponent + 1, "0")
+    digits = str(minor)
+    if len(digits) <= exponent:
+        digits = digits.zfill(exponent + 1)
     return f"{digits[:-exponent]}.{digits[-exponent:]}"
 
 

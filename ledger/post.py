@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from ledger.entry import canonical, check_values, parse_json, pointer_token
+from ledger.entry import canonical, plain_json, pointer_token, read_json
 from ledger.errors import Fault, Refusal
 from ledger.tripwire import may_hold, suspect
 from schemas.check import check_statement
@@ -39,6 +39,9 @@ class Submission(NamedTuple):
     refusal: Refusal | None
     is_batch: bool
 
+    def refs(self) -> list[str]:
+        return [post.statement["ref"] for post in self.posts]
+
     def located(self, refusal: Refusal, number: int) -> Refusal:
         """`refusal`, of post `number`, with pointers from the top of the request."""
         return refusal.under(f"/entries/{number}" if self.is_batch else "")
@@ -50,21 +53,21 @@ def read_submission(body: bytes, currencies: Mapping[str, int], now: datetime) -
     currencies: this ledger's table. now: the ledger's clock, with zone. Raises Refusal when
     the body as a whole is not readable; a fault within one post becomes `refusal`.
     """
-    value, is_plain = parse_json(body)
-    if not is_plain:
-        check_values(value, with_texts=False)
+    value = plain_json(body)
+    if value is None:
+        value = read_json(body, with_texts=False)
     is_batch = isinstance(value, dict) and "entries" in value
     try:
         documents = _batch(value) if is_batch else [value]
         posts, refusal = _posts(documents, currencies, now)
-    except (Refusal, TypeError, RecursionError):
-        check_values(value, with_texts=False)
+    except (Refusal, RecursionError):
+        read_json(body, with_texts=False)
         raise
     submission = Submission(posts, refusal, is_batch)
     if refusal is not None:
         # What is unreadable anywhere comes before any fault of one post. When every post is
         # right, its schema has seen that no value is of a kind that would be unreadable.
-        check_values(value, with_texts=False)
+        read_json(body, with_texts=False)
         submission.located(refusal, len(posts))
     return submission
 

@@ -14,15 +14,18 @@ from ledger.errors import REFUSALS, FormatError, LedgerError, RefConflict, Refus
 # code -> HTTP status; every Refusal that is not listed is 422.
 STATUSES = {
     "malformed": 400,
+    "http_error": 400,
     "invalid_query": 400,
     "unauthorized": 401,
     "forbidden": 403,
     "insufficient_scope": 403,
     "not_found": 404,
+    "method_not_allowed": 405,
     "ref_conflict": 409,
     "stale": 409,
     "too_large": 413,
     "unsupported_media_type": 415,
+    "internal": 500,
     "clock": 503,
     "rolled_back": 503,
     "setup": 503,  # such as a damaged high-water file: for the operator to mend
@@ -45,6 +48,76 @@ MEANINGS = REFUSALS | {
     "unavailable": "The ledger is busy, or the outcome is not known: send the same post again.",
     "internal": "An error of ours. The request id finds it in the log.",
 }
+# code -> what whoever meets it can do; each key of MEANINGS has one.
+ADVICE = {
+    "malformed": "Send one JSON document in UTF-8. Every key may stand once in its object, numbers "
+    'are whole and at most 2^53 - 1, and there is no null. Write amounts as text: "150000.50".',
+    "invalid": "Look at `errors`: each pointer leads to a field, and its detail says what is "
+    "expected there. Correct the statement and send it again with the same ref.",
+    "invalid_amount": 'Write the amount as text in whole units of the currency, such as "150000" '
+    'or "150000.50": no sign, no thousands separators, no more decimals than the currency has.',
+    "not_supported": "Leave the field out, or wait for a version that enforces it. Nothing is "
+    "sealed that is not checked.",
+    "unknown_currency": "Use an ISO 4217 code in capitals that /v1/ledger lists in `currencies`.",
+    "personal_data_suspected": "Take names, e-mail addresses, telephone, identity and card numbers "
+    "out of the text that the pointer names; everything here is public for ever. If an order "
+    "number was taken for one of them, use a random ref such as a UUID.",
+    "duplicate_ref": "Give each statement of the batch a ref of its own.",
+    "ref_conflict": "Look at the entry whose `index` is named. If it is what you meant, you are "
+    "done. If this is another statement, give it a new ref. To correct what was sealed, post a "
+    "refund or a return, or supersede it.",
+    "unknown_reference": "Post the party, programme, fund or entry that the pointer names first, "
+    "or in front of this statement in the same batch. Look for a misspelled id.",
+    "wrong_target": "Name the index of a donation in a refund, and of a disbursement or transfer "
+    "in a return.",
+    "self_transfer": "Name another fund in `from_fund` or `to_fund`.",
+    "forbidden": "Let the platform post it that has the right: for money, one of the fund's "
+    "`platforms`; for a new version of a registration, the platform that registered it first.",
+    "fund_closed": "Use another fund, or let the fund's platform supersede it with the status "
+    "open. Refunds and returns are taken by closed funds too.",
+    "stale": "Get the current statement, and name its `index` in `supersedes`. A first statement "
+    "has no `supersedes`.",
+    "immutable_field": "Keep the field as it was. For another currency, make another fund.",
+    "currency_mismatch": "Post the amount in the currency of the fund; between two funds the "
+    "currencies must be the same.",
+    "cap_loosened": "Keep the cost cap or make it tighter. Money of a capped fund can go only into "
+    "funds with a cap at least as tight.",
+    "fees_exceed_amount": "Check the fees: together they are at most the amount.",
+    "exceeds_original": "Look at the target and at what was refunded or returned of it before; "
+    "take back at most the rest.",
+    "insufficient_funds": "Look at the fund's `balance`. Post the donations that came in first, or "
+    "a smaller amount.",
+    "cost_cap_exceeded": "Post a smaller cost, or wait for more donations. The fund promised its "
+    "donors this cap.",
+    "too_fragmented": "Post it in several smaller statements, each with a ref of its own.",
+    "amount_too_large": "Check the amount for a slip of the decimal point. If it is right, use "
+    "another fund.",
+    "evidence_required": "Add `evidence`: the SHA-256, media type and size of a file.",
+    "unauthorized": "Send `Authorization: Bearer ` and your API key. Ask the operator of the "
+    "ledger for a new key if it was revoked or lost.",
+    "insufficient_scope": "Ask the operator of the ledger for a key that may post.",
+    "not_found": "Check the address for a slip. An index or size may lie beyond the end of the "
+    "ledger: /v1/ledger says how far it is.",
+    "method_not_allowed": "Use one of the methods that the `Allow` header names.",
+    "too_large": "Send at most 4 MiB at once: divide the batch.",
+    "unsupported_media_type": "Send the header `Content-Type: application/json`.",
+    "invalid_query": "Use each parameter that the detail names at most once. /docs lists them all.",
+    "http_error": "Look at the request itself: its headers, its length, its address.",
+    "clock": "Send the same post again later. The operator sets the clock right and restarts.",
+    "rolled_back": "Keep your receipts and checkpoints. The operator must put the newest database "
+    "back before anything is sealed again.",
+    "setup": "Send the same post again later. The operator finds the reason in the detail.",
+    "unavailable": "Send the same post again, byte for byte, after the time in `Retry-After`. What "
+    "was sealed after all is answered with its first entry.",
+    "internal": "Send the same post again. If it happens again, give the request id to the "
+    "operator of the ledger.",
+}
+# On every answer; whoever serves a page sets a policy of its own that lets its parts load.
+SECURITY_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+)
 _RETRY_AFTER_S = 1
 
 
@@ -58,6 +131,11 @@ class Reply(NamedTuple):
 
 def json_body(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def status_of(code: str) -> int:
+    """The HTTP status that answers with `code`."""
+    return STATUSES.get(code, _REFUSED)
 
 
 def is_ours(error: Exception) -> bool:
@@ -80,7 +158,7 @@ def problem_of(error: Exception, request_id: str) -> Reply:
         extra["errors"] = [{"pointer": f.pointer, "detail": f.detail} for f in error.faults]
     if isinstance(error, RefConflict):
         extra["index"] = error.index
-    status = STATUSES.get(error.code, _REFUSED)
+    status = status_of(error.code)
     return problem(status, error.code, str(error), request_id, **extra)
 
 

@@ -7,12 +7,11 @@ what it never read. So a checkpoint is saved after the audit, whole or not at al
 
 from __future__ import annotations
 
-import os
-import tempfile
 from hashlib import sha256
 from pathlib import Path
 
 from ledger.audit import Known
+from ledger.disk import replacing
 from ledger.errors import FormatError, LedgerError, SetupError
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.note import VerifierKey
@@ -48,15 +47,8 @@ class Memory:
         path = self._path(key)
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._directory, delete=False) as file:
-                try:
-                    file.write(f"{key}\n".encode() + note)
-                    file.flush()
-                    os.fsync(file.fileno())
-                    Path(file.name).replace(path)
-                except OSError:
-                    Path(file.name).unlink(missing_ok=True)
-                    raise
+            with replacing(path) as file:
+                file.write(f"{key}\n".encode() + note)
         except OSError as error:
             raise SetupError(f"the checkpoint cannot be remembered in {path}: {error}") from error
 

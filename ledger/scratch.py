@@ -1,7 +1,9 @@
 """Scratch on disk for a long audit, so that its memory does not grow with the log.
 
 Two things would: what each money entry may still be asked to give back, and every ref ever
-used. Both go to unnamed temporary files that vanish with the audit.
+used. Both go to files: unnamed temporary ones that vanish with the audit, or ones that are kept
+so that it can go on when it was interrupted. These hold, up to where they were last `flush`ed,
+nothing newer than that, however the process ends.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ from __future__ import annotations
 import os
 import struct
 import tempfile
-from collections.abc import Iterator, MutableMapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from contextlib import ExitStack
 from hashlib import sha256
 from typing import IO
 
@@ -18,89 +22,198 @@ from ledger.state import Movement
 _KINDS = ("donation", "disbursement", "transfer")
 # kind (0: none), is_operational, fund and to_fund as numbers, then the eight amounts.
 _RECORD = struct.Struct("<BBII8q")
-_PARTITIONS = 64  # each is read back whole: ten million refs make 4 MB a partition
-_IN_MEMORY_BYTES = 32 * 1024  # of each partition
-_DIGEST_BYTES = 16  # two of 10^9 refs share one by accident with a chance below 10^-20
+MOVEMENT_BYTES = _RECORD.size
+_MOVEMENTS_HELD = 4_096  # in memory, before they are written at once
+DIGEST_BYTES = 16  # two of 10^9 refs share one by accident with a chance below 10^-20
+_REFS_HELD = 4_096
+_REFS_AT_ONCE = 65_536  # looked at in memory: some 8 MB
+_PARTITIONS_MAX = 64  # open files; ten million refs make 4 MB a partition
 
 
 class MovementFile(MutableMapping[int, Movement]):
-    """index -> Movement in fixed records of a temporary file."""
+    """index -> Movement in fixed records of a file.
 
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this object
-        self._numbers: dict[str, int] = {"": 0}
-        self._names = [""]
-        self._count = 0
+    file: to read and write; a temporary one if not given. names: of funds, which records name
+    by number.
+    """
+
+    def __init__(self, file: IO[bytes] | None = None, names: Iterable[str] = ("",)) -> None:
+        self._file = file or tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this
+        self.names = list(names)
+        self._numbers = {name: number for number, name in enumerate(self.names)}
+        self._held: dict[int, Movement] = {}  # newer than what the file holds
+        self._kept = 0  # records below this one are only changed by `apply`
+        self.changed: dict[int, Movement] = {}  # among these, since the last `flush`
+        self._count = os.fstat(self._file.fileno()).st_size // _RECORD.size
 
     def close(self) -> None:
         self._file.close()
 
     def __getitem__(self, index: int) -> Movement:
+        held = self._held.get(index) or self.changed.get(index)
+        return self._read(index) if held is None else held
+
+    def flush(self, size: int) -> None:
+        """Put what is known of the entries below `size` on disk, but for what is `changed`."""
+        self._write()
+        os.ftruncate(self._file.fileno(), size * _RECORD.size)
+        os.fsync(self._file.fileno())
+        self._kept = self._count = size
+
+    def apply(self, changed: Mapping[int, Movement]) -> None:
+        """Bring what was `changed` to the file, once that is remembered elsewhere."""
+        for index, movement in changed.items():
+            self._write_run(index, [self._record(movement)])
+        self.changed = {}
+
+    def _read(self, index: int) -> Movement:
         data = os.pread(self._file.fileno(), _RECORD.size, index * _RECORD.size)
         if len(data) < _RECORD.size or data[0] == 0:
             raise KeyError(index)
         kind, is_operational, fund, to_fund, amount, *rest = _RECORD.unpack(data)
-        names = self._names
+        names = self.names
         return Movement(
             _KINDS[kind - 1], names[fund], amount, names[to_fund], bool(is_operational), *rest
         )
 
     def __setitem__(self, index: int, movement: Movement) -> None:
+        if index < self._kept:
+            self.changed[index] = movement
+            return
+        self._held[index] = movement
+        if len(self._held) >= _MOVEMENTS_HELD:
+            self._write()
+
+    def _write(self) -> None:
+        """Write what is held, neighbours at once."""
+        run: list[bytes] = []
+        start = 0
+        for index in sorted(self._held):
+            if index != start + len(run):
+                self._write_run(start, run)
+                start, run = index, []
+            run.append(self._record(self._held[index]))
+        self._write_run(start, run)
+        self._held = {}
+
+    def _write_run(self, start: int, run: list[bytes]) -> None:
+        if run:
+            os.pwrite(self._file.fileno(), b"".join(run), start * _RECORD.size)
+            self._count = max(self._count, start + len(run))
+
+    def _record(self, movement: Movement) -> bytes:
         kind, fund, amount, to_fund, is_operational, *rest = movement
         number = self._number
-        data = _RECORD.pack(
+        return _RECORD.pack(
             _KINDS.index(kind) + 1, is_operational, number(fund), number(to_fund), amount, *rest
         )
-        os.pwrite(self._file.fileno(), data, index * _RECORD.size)
-        self._count = max(self._count, index + 1)
 
     def _number(self, name: str) -> int:
         if name not in self._numbers:
-            self._numbers[name] = len(self._names)
-            self._names.append(name)
+            self._numbers[name] = len(self.names)
+            self.names.append(name)
         return self._numbers[name]
 
     def __delitem__(self, index: int) -> None:
         raise AssertionError("a log forgets nothing")
 
     def __iter__(self) -> Iterator[int]:
-        return (index for index in range(self._count) if index in self)
+        end = max(self._count, max(self._held, default=-1) + 1)
+        return (index for index in range(end) if index in self)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
 
-class RefFile:
-    """Every (platform, ref) an audit has met, to find out in the end which stood twice."""
+def ref_digest(platform: str, ref: str) -> bytes:
+    """What stands for a ref of a platform in a `RefFile`."""
+    # Neither holds a newline, so no two pairs are spelled alike.
+    return sha256(f"{platform}\n{ref}".encode()).digest()[:DIGEST_BYTES]
 
-    def __init__(self) -> None:
-        # Files only once they fill: most logs are small, and 64 files for each would be felt.
-        self._files = [
-            tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 - as above
-            for _ in range(_PARTITIONS)
-        ]
+
+class RefFile:
+    """The digest of every ref an audit has met, in the order of the log, to find out in the end
+    which stood twice."""
+
+    def __init__(self, file: IO[bytes] | None = None) -> None:
+        self._file = file or tempfile.TemporaryFile()  # noqa: SIM115 - as above
+        self._held: list[bytes] = []
 
     def close(self) -> None:
-        for file in self._files:
-            file.close()
+        self._file.close()
 
-    def add(self, platform: str, ref: str, index: int) -> None:
-        # Neither holds a newline, so no two pairs are spelled alike.
-        digest = sha256(f"{platform}\n{ref}".encode()).digest()[:_DIGEST_BYTES]
-        self._files[digest[0] % _PARTITIONS].write(digest + index.to_bytes(8, "big"))
+    def flush(self) -> int:
+        """Put all of them on disk; how many there are."""
+        self._write()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell() // DIGEST_BYTES
+
+    def truncate(self, count: int) -> None:
+        """Forget all but the first `count`."""
+        self._file.truncate(count * DIGEST_BYTES)
+
+    def add(self, digests: bytes) -> None:
+        """digests: of the next entries, one after the other."""
+        self._held.append(digests)
+        if len(self._held) >= _REFS_HELD:
+            self._write()
+
+    def _write(self) -> None:
+        self._file.seek(0, os.SEEK_END)
+        self._file.write(b"".join(self._held))
+        self._held = []
 
     def first_repeat(self) -> tuple[int, int] | None:
         """(first index, second index) of the earliest entry that repeats a ref, if any does."""
-        repeats = [repeat for file in self._files if (repeat := _first_repeat(file)) is not None]
+        self._write()
+        repeats = [self._first_of(twice) for part in self._parts() if (twice := _twice(part))]
         return min(repeats, key=lambda repeat: repeat[1], default=None)
 
+    def _parts(self) -> Iterator[list[bytes]]:
+        """All digests, in parts that are small enough to look at, equal ones in the same part."""
+        count = self._file.tell() // DIGEST_BYTES
+        parts = min(-(-count // _REFS_AT_ONCE), _PARTITIONS_MAX)
+        if parts <= 1:
+            yield [digest for digests in self._chunks() for digest in digests]
+            return
+        with ExitStack() as stack:
+            files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(parts)]
+            for digests in self._chunks():
+                buckets: list[list[bytes]] = [[] for _ in range(parts)]
+                for digest in digests:
+                    buckets[digest[0] % parts].append(digest)
+                for file, bucket in zip(files, buckets, strict=True):
+                    file.write(b"".join(bucket))
+            for file in files:
+                file.seek(0)
+                yield _split(file.read())
 
-def _first_repeat(file: IO[bytes]) -> tuple[int, int] | None:
-    file.seek(0)
-    seen: dict[bytes, int] = {}
-    while record := file.read(_DIGEST_BYTES + 8):
-        digest, index = record[:_DIGEST_BYTES], int.from_bytes(record[_DIGEST_BYTES:], "big")
-        if digest in seen:
-            return seen[digest], index
-        seen[digest] = index
-    return None
+    def _chunks(self) -> Iterator[list[bytes]]:
+        self._file.seek(0)
+        while data := self._file.read(_REFS_HELD * DIGEST_BYTES):
+            yield _split(data)
+
+    def _first_of(self, twice: set[bytes]) -> tuple[int, int]:
+        """Where the first of these digests comes again, found by reading once more."""
+        seen: dict[bytes, int] = {}
+        index = 0
+        for digests in self._chunks():
+            for digest in digests:
+                if digest in twice:
+                    if digest in seen:
+                        return seen[digest], index
+                    seen[digest] = index
+                index += 1
+        raise AssertionError("what stands twice is met twice")
+
+
+def _split(data: bytes) -> list[bytes]:
+    return [data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES)]
+
+
+def _twice(digests: list[bytes]) -> set[bytes]:
+    """Those that stand more than once."""
+    if len(set(digests)) == len(digests):
+        return set()
+    return {digest for digest, count in Counter(digests).items() if count > 1}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from ledger.entry import canonical, decode_entry, entry_hash
 from ledger.errors import (
     ClockError,
     Fault,
+    FormatError,
     LedgerError,
     RefConflict,
     Refusal,
@@ -81,8 +82,19 @@ class _Group:
     def __init__(self, tx: Transaction, tip: Tip) -> None:
         self.tx, self.tip = tx, tip
         self.books = Books(tx, tx.currencies)
+        # (platform, ref) -> the entry, of refs that stand in the log and of those sealed here
+        self.before: dict[tuple[str, str], int] = {}
         self.refs: dict[tuple[str, str], Linked] = {}
         self.sealed: list[NewEntry] = []
+
+    def look_up_refs(self, pending: Iterable[Pending]) -> None:
+        """Ask once for all refs, since each question costs more than its answer."""
+        refs: dict[str, list[str]] = {}
+        for one in pending:
+            refs.setdefault(one.platform, []).extend(one.submission.refs())
+        for platform, theirs in refs.items():
+            found = self.tx.indexes_of_refs(platform, theirs)
+            self.before.update(((platform, ref), index) for ref, index in found.items())
 
 
 class Sequencer:
@@ -146,11 +158,12 @@ class Sequencer:
             recorded_at = self._now(tip)
             self._check_high_water(tx, tip)
             group = _Group(tx, tip)
+            group.look_up_refs(pending)
             for one in pending:
                 try:
                     self._admit(group, one, recorded_at)
-                except Refusal as refusal:
-                    one.error = refusal
+                except (Refusal, FormatError) as error:
+                    one.error = error
             if group.sealed:
                 note = self._seal(group, indexed)
             tx.commit()
@@ -178,16 +191,16 @@ class Sequencer:
     def _admit(self, group: _Group, pending: Pending, recorded_at: str) -> None:
         """Admit and link a whole submission, or raise Refusal and leave `group` as it was."""
         submission, platform = pending.submission, pending.platform
-        books = Books(group.books, group.books.currencies)
+        # One statement changes nothing when it is refused; of several the first might have.
+        is_alone = len(submission.posts) == 1 and submission.refusal is None
+        books = group.books if is_alone else Books(group.books, group.books.currencies)
         places: list[Place] = []
         size = group.tip.size
-        refs = [post.statement["ref"] for post in submission.posts]
-        before = group.tx.indexes_of_refs(platform, refs)
         seen: set[str] = set()
         for number, post in enumerate(submission.posts):
             try:
-                _check_once(refs[number], seen)
-                place: Place | None = self._replay(group, platform, post, before)
+                _check_once(post.statement["ref"], seen)
+                place: Place | None = self._replay(group, platform, post)
                 if place is None:
                     place = books.post(size, platform, post.statement)
                     size += 1
@@ -196,26 +209,29 @@ class Sequencer:
             places.append(place)
         if submission.refusal is not None:
             raise submission.refusal
-        group.books.absorb(books)
+        if not is_alone:
+            group.books.absorb(books)
         entries = [
             self._link(group, platform, post, place, recorded_at)
             for post, place in zip(submission.posts, places, strict=True)
         ]
         pending.sealed = Sealed(entries, b"")
 
-    def _replay(
-        self, group: _Group, platform: str, post: Post, before: Mapping[str, int]
-    ) -> SealedEntry | None:
-        """Where the statement stands already. before: ref -> index of what is committed."""
+    def _replay(self, group: _Group, platform: str, post: Post) -> SealedEntry | None:
+        """Where the statement stands already."""
         ref = post.statement["ref"]
-        if (pending := group.refs.get((platform, ref))) is not None:
-            data: bytes | None = pending.entry_bytes
-        elif ref in before:
-            data = group.tx.entry_bytes(before[ref])
+        if (linked := group.refs.get((platform, ref))) is not None:
+            data: bytes | None = linked.entry_bytes
+        elif (index := group.before.get((platform, ref))) is not None:
+            data = group.tx.entry_bytes(index)
         else:
             return None
         assert data is not None, "what refs name is there"
-        first = decode_entry(data)
+        try:
+            first = decode_entry(data)
+        except Refusal as refusal:
+            # Not the poster's fault, who may have sent the very statement that once stood there.
+            raise FormatError(f"a stored entry of {platform!r} is damaged: {refusal}") from refusal
         if canonical(first.statement) != post.canonical:
             raise RefConflict(ref, first.index)
         return SealedEntry(first.index, entry_hash(data), replayed=True)

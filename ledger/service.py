@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from ledger.errors import FormatError, NotAuthenticated, NotFound, Refusal, Setu
 from ledger.money import CURRENCIES
 from ledger.post import read_submission
 from ledger.sequencer import Pending, Sealed, Sequencer
-from ledger.store.files import Paths, read_private, write_private
+from ledger.store.files import Paths, read_private, read_signing_key, write_private
 from ledger.store.sqlite import ApiKey, SqliteStore
 from ledger.tlog.note import SigningKey, VerifierKey, check_key_name
 
@@ -58,13 +59,17 @@ class Ledger:
         """Open an existing ledger. Raises SetupError, saying how to mend it."""
         paths = Paths.of(database)
         store = SqliteStore(database)
-        if store.size() == 0:
-            raise SetupError(
-                f"{database} has no genesis: its creation was cut short. Delete "
-                f"{database}* and run `amanah init` again"
-            )
-        signer = _signing_key(paths.log_key)
-        return cls(store, signer, _secret(paths.key_secret))
+        try:
+            if store.size() == 0:
+                raise SetupError(
+                    f"{database} has no genesis: its creation was cut short. Delete "
+                    f"{database}* and run `amanah init` again"
+                )
+            signer = read_signing_key(paths.log_key)
+            return cls(store, signer, _secret(paths.key_secret))
+        except BaseException:
+            store.close()
+            raise
 
     @classmethod
     def create(cls, database: Path, origin: str, operator: str) -> Ledger:
@@ -91,11 +96,10 @@ class Ledger:
         except Refusal as refusal:
             raise SetupError(f"no ledger can begin like this: {refusal}") from refusal
         paths = Paths.of(database)
-        store = SqliteStore.create(database)
-        write_private(paths.log_key, f"{signer}\n")
-        write_private(paths.key_secret, secrets.token_bytes(_SECRET_BYTES).hex() + "\n")
-        Sequencer(store, signer).append(Pending(SYSTEM_PLATFORM, submission))
-        store.close()
+        with closing(SqliteStore.create(database)) as store:
+            write_private(paths.log_key, f"{signer}\n")
+            write_private(paths.key_secret, secrets.token_bytes(_SECRET_BYTES).hex() + "\n")
+            Sequencer(store, signer).append(Pending(SYSTEM_PLATFORM, submission))
         return cls.open(database)
 
     def close(self) -> None:
@@ -199,13 +203,6 @@ def _body(document: Any) -> bytes:
     In ASCII, which a lone surrogate gets through too, to be refused with its place.
     """
     return json.dumps(document).encode()
-
-
-def _signing_key(path: Path) -> SigningKey:
-    try:
-        return SigningKey.parse(read_private(path).removesuffix("\n"))
-    except FormatError as error:
-        raise SetupError(f"{path} does not hold a signing key: {error}") from error
 
 
 def _secret(path: Path) -> bytes:

@@ -183,6 +183,15 @@ def fund_of(index: int, registrar: str, statement: Statement) -> Fund:
     )
 
 
+def fees_of(statement: Statement, exponent: int) -> dict[str, int]:
+    """Kind of fee -> its sum in minor units, zero where there is none; in a refund, what is
+    given back."""
+    fees = dict.fromkeys(FEE_KINDS, 0)
+    for fee in statement.get("fees", ()):
+        fees[fee["kind"]] += parse_amount(fee["amount"], exponent)
+    return fees
+
+
 def movement_of(
     statement: Statement, totals: list[Total], currencies: Mapping[str, int]
 ) -> Movement | None:
@@ -201,9 +210,7 @@ def movement_of(
     if kind == "transfer":
         ends = {"start": start, "end": end, "to_fund": statement["to_fund"]}
         return Movement(kind, statement["from_fund"], amount, **ends)
-    fees = dict.fromkeys(FEE_KINDS, 0)
-    for fee in statement.get("fees", ()):
-        fees[fee["kind"]] += parse_amount(fee["amount"], exponent)
+    fees = fees_of(statement, exponent)
     return Movement(
         kind,
         statement["fund"],

@@ -50,7 +50,9 @@ class Amanah:
     def __call__(self, *args: object, stdin: str = "", **settings: str) -> Outcome:
         """Run a command in this process, which is fast."""
         runner = CliRunner()
-        environment = self.settings | settings
+        # None takes a setting away: those of whoever runs the tests.
+        theirs = dict.fromkeys(k for k in os.environ if k.startswith("AMANAH_"))
+        environment = theirs | self.settings | settings
         arguments = ["amanah", *map(str, args)]
         with (
             runner.isolation(stdin, environment) as (out, err, _),
@@ -117,3 +119,20 @@ def statements_of(amanah: Amanah) -> list[Statement]:
 
 def lines(*statements: Any) -> str:
     return "".join(json.dumps(statement) + "\n" for statement in statements)
+
+
+def verdict(amanah: Amanah, target: object, *options: object) -> Outcome:
+    """How verifying ends, the same for people and for programs."""
+    told = amanah("verify", target, *options)
+    outcome = amanah("verify", target, "--json", *options)
+    assert told.code == outcome.code
+    assert (told.out == "") == (told.code != 0)
+    return outcome
+
+
+def found(amanah: Amanah, target: object, *options: object) -> tuple[int | None, str]:
+    """(index, what was compared) of what is proved wrong."""
+    outcome = verdict(amanah, target, *options)
+    assert outcome.code == 1, outcome
+    assert (outcome.json["verdict"], outcome.json["code"]) == ("wrong", "log_mismatch")
+    return outcome.json["index"], outcome.json["compared"]

@@ -11,8 +11,20 @@ from flask import Flask
 from ledger.app import create_app
 from ledger.config import Config
 from ledger.service import Ledger
+from tests.command_line import Amanah
+from tests.damage import copy_ledger, rich_ledger
 from tests.shelf import Shelf, fill
-from tests.support import ORIGIN, PLATFORM, Api, Server, running_server
+from tests.simulator import Log, new_log
+from tests.support import (
+    ORIGIN,
+    PLATFORM,
+    Api,
+    Server,
+    donation,
+    fund,
+    party,
+    running_server,
+)
 
 
 @pytest.fixture
@@ -54,3 +66,30 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
     app = create_app(Config.from_environment({"AMANAH_DATABASE": str(database)}))
     yield Shelf(app)
     app.extensions["amanah"].close()
+
+
+@pytest.fixture(scope="session")
+def large() -> Log:
+    """600 entries that any audit holds to be sound, in no database. To be copied."""
+    log = new_log(ORIGIN).append(PLATFORM, party(PLATFORM)).append(PLATFORM, fund("air"))
+    for n in range(3, 600):
+        log.append(PLATFORM, donation(ref=f"gift-{n}"))
+    return log.refold().seal()
+
+
+@pytest.fixture(scope="session")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ledger of 600 entries with a row in every table, just rebuilt; to be copied."""
+    amanah = Amanah(tmp_path_factory.mktemp("settled"))
+    rich_ledger(amanah.database)
+    assert amanah("key", "create", "--platform", "kita").code == 0
+    assert amanah("rebuild").code == 0
+    return amanah.database
+
+
+@pytest.fixture
+def kept(settled: Path, tmp_path: Path) -> Amanah:
+    """The command line at a copy of `settled`."""
+    amanah = Amanah(tmp_path)
+    copy_ledger(settled, amanah.database)
+    return amanah

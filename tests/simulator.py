@@ -168,6 +168,10 @@ class Log:
 
     # -- the operator, who can sign whatever fits together
 
+    def at(self, size: int) -> Log:
+        """A copy, as it was when there were `size` entries."""
+        return self.copy().roll_back(size)
+
     def roll_back(self, size: int) -> Log:
         """Serve what was true when there were `size` entries."""
         del self.entries[size:]
@@ -210,12 +214,18 @@ class Log:
                 connection.execute(f"DELETE FROM {table}")
             entries = [(i, data, entry_hash(data)) for i, data in enumerate(self.entries)]
             connection.executemany("INSERT INTO entries VALUES (?, ?, ?)", entries)
-            tiles = [(tile.level, tile.index, self.tile(tile)) for tile in tiles_of(self.size)]
+            tiles = [
+                (tile.level, tile.index, self.tile(tile))
+                for tile in tiles_of(self.size)
+                if tile.level > 0 or tile.width == TILE_WIDTH
+            ]
             connection.executemany("INSERT INTO tiles VALUES (?, ?, ?)", tiles)
-            frontier = self.tree.frontier
+            frontier, last = self.tree.frontier, self.document(-1)
+            head = (self.size, frontier.root(), b"".join(frontier.hashes), self.checkpoint())
             connection.execute(
-                "UPDATE head SET size = ?, root = ?, frontier = ?, checkpoint = ?",
-                (self.size, frontier.root(), b"".join(frontier.hashes), self.checkpoint()),
+                "UPDATE head SET size = ?, root = ?, frontier = ?, checkpoint = ?, "
+                "prev = ?, recorded_at = ?",
+                (*head, entry_hash(self.entries[-1]).hex(), last["recorded_at"]),
             )
         connection.close()
 

@@ -7,15 +7,18 @@ import re
 import runpy
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from ledger.config import DEFAULTS
+from ledger.doctor.checks import CHECKS
 from ledger.errors import REFUSALS
 from ledger.money import CURRENCIES
 from ledger.problems import STATUSES
@@ -32,6 +35,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "tests").rglob
 FORMAT = (DOCS / "format.md").read_text("utf-8")
 OPERATE = (DOCS / "operate.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
+API = (DOCS / "api.md").read_text("utf-8")
 
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^(?P<marks>#{1,6}) (?P<title>.+)$", re.MULTILINE)
@@ -83,7 +87,7 @@ def test_the_steps_of_admission_never_go_back() -> None:
 def test_the_other_codes_are_those_of_the_code() -> None:
     rows = {code(row[0]): int(row[1]) for row in table(section(FORMAT, "Problem details"))}
     ours = {c: status for c, status in STATUSES.items() if c not in REFUSALS}
-    assert rows == ours | {"method_not_allowed": 405, "internal": 500}
+    assert rows == ours
 
 
 @pytest.mark.parametrize("kind", STATEMENTS)
@@ -144,6 +148,11 @@ def test_the_settings_are_those_of_the_code() -> None:
     assert {code(name): code(default) for name, default, _ in rows} == DEFAULTS
 
 
+def test_the_checks_of_the_doctor_are_those_of_the_code() -> None:
+    rows = table(section(OPERATE, "Doctor"))
+    assert [name for row in rows for name in re.findall(r"`([a-z-]+)`", row[0])] == list(CHECKS)
+
+
 def test_the_files_and_modes_are_those_on_disk(tmp_path: Path) -> None:
     database = tmp_path / "ledger.db"
     before = os.umask(0o022)
@@ -174,7 +183,7 @@ def test_the_picture_shows_what_the_command_prints() -> None:
     fresh = re.sub(r"<[^>]*>", "", runpy.run_path(str(DOCS / "make_picture.py"))["picture"]())
     # The words alone: how rich draws them may change with its version.
     assert words(shown) == words(fresh), "run: python docs/make_picture.py"
-    assert {"VERIFIED:", "gizi-anak,"} <= set(words(shown))
+    assert {"VERIFIED:", "gizi-anak"} <= set(words(shown))
 
 
 def words(text: str) -> list[str]:
@@ -206,25 +215,32 @@ def test_every_relative_link_resolves(page: Path) -> None:
 
 
 def test_the_pages_keep_to_a_width_that_a_diff_can_show() -> None:
-    for page in (ROOT / "README.md", DOCS / "operate.md", *sorted((DOCS / "adr").glob("*.md"))):
+    for page in (
+        ROOT / "README.md",
+        DOCS / "operate.md",
+        DOCS / "api.md",
+        *sorted((DOCS / "adr").glob("*.md")),
+    ):
         for line in without_code(page.read_text("utf-8")).splitlines():
             assert len(line) <= 110 or line.startswith(("|", "!")), f"{page.name}: {line}"
     assert len(README.splitlines()) <= 200
 
 
-# -- the tour of README.md
+# -- the tours of README.md and docs/api.md
 #
 # Blocks marked `sh tour` run as they are written, one after the other, in one shell, in a
-# directory that looks like a checkout after `make run`. What differs from a reader's terminal:
+# directory that looks like a checkout after `make run`; so do those of docs/operate.md that are
+# marked `sh drill`. What differs from a reader's terminal:
 # - the server listens on a free port: http://127.0.0.1:8000 is replaced by its address;
 # - .venv/bin/activate is a stand-in that puts this interpreter's commands on the PATH;
 # - HOME and AMANAH_STATE are in the temporary directory;
 # - where curl is not installed, a few lines of Python stand in for it.
-# A `text tour` block is how the output before it must end; "..." stands for anything on a line.
+# A `text` block with the same mark is how the output before it must end; "..." stands for
+# anything on a line.
 
 BASE = "http://127.0.0.1:8000"
 CURL = """
-import sys, urllib.request
+import sys, urllib.error, urllib.request
 options = iter(sys.argv[1:])
 headers, body, output, url = {}, None, None, None
 for option in options:
@@ -241,7 +257,10 @@ for option in options:
         assert not option.startswith("-") and url is None, option
         url = option
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-answer = opener.open(urllib.request.Request(url, body, headers)).read()
+try:
+    answer = opener.open(urllib.request.Request(url, body, headers)).read()
+except urllib.error.HTTPError as error:
+    answer = error.read()
 file = open(output, "wb") if output else sys.stdout.buffer
 file.write(answer)
 """
@@ -255,11 +274,11 @@ class Step(NamedTuple):
     output: str
 
 
-def tour() -> Iterator[Step]:
+def tour(page: str, mark: str = "tour") -> Iterator[Step]:
     commands, code_wanted = "", 0
-    for match in FENCE.finditer(README):
+    for match in FENCE.finditer(page):
         language, *marks = match["info"].split() or [""]
-        if "tour" not in marks:
+        if mark not in marks:
             continue
         if language == "text":
             yield Step(commands, code_wanted, match["text"])
@@ -268,7 +287,8 @@ def tour() -> Iterator[Step]:
         if commands:
             yield Step(commands, code_wanted, "")
         commands, code_wanted = match["text"], int("exits-1" in marks)
-    yield Step(commands, code_wanted, "")
+    if commands:
+        yield Step(commands, code_wanted, "")
 
 
 def pattern(output: str) -> re.Pattern[str]:
@@ -304,7 +324,8 @@ def settings(checkout: Path) -> dict[str, str]:
     return theirs | ours | {"PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1"}
 
 
-def test_the_tour_of_the_readme(checkout: Path) -> None:
+@pytest.mark.parametrize(("page", "count"), [(README, 7), (API, 9)], ids=["README", "api"])
+def test_the_tour(checkout: Path, page: str, count: int) -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     assert "AMANAH_DATABASE ?= var/demo/amanah.db\n" in makefile
     assert "amanah demo --serve --host 127.0.0.1 --port $(PORT)\n" in makefile
@@ -317,13 +338,29 @@ def test_the_tour_of_the_readme(checkout: Path) -> None:
         check=True,
         capture_output=True,
     )
-    steps = list(tour())
-    assert len(steps) == 7
+    steps = list(tour(page))
+    assert len(steps) == count
     with running_server(database) as server, Shell(checkout, environment) as shell:
         for step in steps:
             status, output = shell.run(step.commands.replace(BASE, server.url))
             assert status == step.code, f"{step.commands}\n{output}"
             assert pattern(step.output).search(output), f"{step.commands}\n{output}"
+
+
+def test_the_drill_of_the_operator(checkout: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        port = str(probe.getsockname()[1])
+    steps = list(tour(OPERATE, "drill"))
+    assert len(steps) == 4
+    with Shell(checkout, settings(checkout)) as shell:
+        shell.run(". .venv/bin/activate")
+        try:
+            for step in steps:
+                status, output = shell.run(step.commands.replace("8000", port))
+                assert status == step.code, f"{step.commands}\n{output}"
+                assert pattern(step.output).search(output), f"{step.commands}\n{output}"
+        finally:
+            shell.run("kill -9 $server")
 
 
 class Shell:

@@ -6,10 +6,16 @@ import io
 import re
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
 
 import pytest
 from werkzeug.test import TestResponse
 
+from ledger.errors import FormatError
+from ledger.post import read_submission
+from ledger.sequencer import Pending
 from ledger.service import Ledger
 from tests.support import (
     PLATFORM,
@@ -19,6 +25,7 @@ from tests.support import (
     body_of,
     donation,
     fund,
+    party,
     problem,
 )
 
@@ -138,7 +145,7 @@ def test_another_method_is_405_and_says_which_are_allowed(
 READABLE = """
 / /v1/ledger /v1/entries /v1/entries/0 /v1/entries/0/receipt /v1/funds /v1/parties/kita
 /v1/proofs/inclusion?index=0&size=1 /checkpoint /tile/0/000.p/1 /tile/entries/000.p/1
-/healthz /readyz /problems/stale
+/healthz /readyz /problems /problems/stale /docs /openapi.json /static/page.css
 """.split()
 
 
@@ -147,7 +154,7 @@ def test_any_page_may_read_and_head_answers_as_get_without_the_body(client: Api,
     got, head = client.http.get(path), client.http.head(path)
     assert got.status_code == head.status_code
     assert got.headers["Access-Control-Allow-Origin"] == "*"
-    assert got.headers["X-Content-Type-Options"] == "nosniff"
+    assert got.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
     assert head.data == b""
     of_the_request = {"X-Request-Id", "Content-Length"}
     assert {k: v for k, v in head.headers.items() if k not in of_the_request} == {
@@ -155,6 +162,16 @@ def test_any_page_may_read_and_head_answers_as_get_without_the_body(client: Api,
     }
     if got.status_code == 200:
         assert head.headers["Content-Length"] == str(len(got.data))
+
+
+@pytest.mark.parametrize("path", ["/v1/ledger", "/nothing", "/docs", "/problems/stale"])
+def test_every_answer_tells_browsers_what_it_may_not_do(client: Api, path: str) -> None:
+    for response in (client.http.get(path), client.http.post(path), client.send(b"{")):
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Referrer-Policy"] == "no-referrer"
+        policy = response.headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; ")
+        assert "frame-ancestors 'none'" in policy
 
 
 def test_no_other_page_may_post(client: Api) -> None:
@@ -225,6 +242,30 @@ def test_damage_in_our_own_bytes_is_our_error_and_not_the_clients(client: Api) -
     assert "note" not in document["detail"]
 
 
+def test_a_damaged_entry_that_is_posted_again_is_our_error(client: Api) -> None:
+    """And of nobody else: what rides on the same commit is sealed."""
+    client.post(fund("air"))
+    with sqlite3.connect(client.ledger.store.paths.database) as connection:
+        connection.execute("UPDATE entries SET bytes = x'7b' WHERE rowid = 2")
+    log = io.StringIO()
+    headers = {"Authorization": f"Bearer {client.key(PLATFORM)}"}
+    response = client.http.post(
+        "/v1/entries", json={"statement": fund("air")}, headers=headers, errors_stream=log
+    )
+    document = problem(response, 500, "internal")
+    assert document["request_id"] in log.getvalue()
+    assert "a stored entry of 'kita' is damaged" in log.getvalue()
+    ledger = client.ledger
+    again, other = (
+        Pending(PLATFORM, read_submission(body_of(one), ledger.currencies, ledger.now()))
+        for one in (fund("air"), party("yayasan"))
+    )
+    ledger.sequencer.seal([again, other])
+    assert other.result().entries[0].index == 3
+    with pytest.raises(FormatError):
+        again.result()
+
+
 # -- over a real server
 
 
@@ -253,6 +294,27 @@ def test_over_a_real_server(ledger: Ledger, server: Server) -> None:
         server.request("GET", "/v1/entries/3").json()["entry"]["statement"]["occurred_at"] == TIME
     )
     assert server.request("GET", "/checkpoint").data == ledger.store.checkpoint()
+
+
+@pytest.mark.parametrize(
+    ("second", "status"),
+    [(("Authorization", "Bearer x"), 401), (("Content-Type", "text/plain"), 415)],
+    ids=["two keys", "two media types"],
+)
+@pytest.mark.parametrize("comes_last", [False, True])
+def test_a_header_that_stands_twice_is_not_the_one_we_like(
+    ledger: Ledger, server: Server, second: tuple[str, str], status: int, comes_last: bool
+) -> None:
+    key = ledger.create_key(PLATFORM).key
+    good = [("Authorization", f"Bearer {key}"), ("Content-Type", "application/json")]
+    body = body_of(fund("air"))
+    with closing(HTTPConnection(urlsplit(server.url).netloc)) as connection:
+        connection.putrequest("POST", "/v1/entries")
+        for header in [*good, second] if comes_last else [second, *good]:
+            connection.putheader(*header)
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        assert connection.getresponse().status == status
 
 
 def test_a_query_in_raw_bytes_is_400(client: Api) -> None:

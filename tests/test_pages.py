@@ -147,7 +147,7 @@ BAD_QUERIES = """
 /v1/entries?limit=0 /v1/entries?limit=1001 /v1/entries?limit= /v1/entries?limit=x
 /v1/entries?limit=01 /v1/entries?limit=%2B5 /v1/entries?limit=5.0 /v1/entries?limit=-1
 /v1/entries?limit=%205 /v1/entries?limit=1_0 /v1/entries?limit=%D9%A1 /v1/entries?limit=5%0A
-/v1/entries?after=-1 /v1/entries?after=x /v1/entries?after= /v1/entries?after=99999999999999999
+/v1/entries?after=-1 /v1/entries?after=x /v1/entries?after= /v1/entries?after=9007199254740992
 /v1/entries?order=up /v1/entries?order= /v1/entries?order=ASC /v1/entries?order=asc%0A
 /v1/entries?ref=n1 /v1/entries?ref=n1&party=kita /v1/entries?Fund=air /v1/entries?offset=5
 /v1/entries?fund=air&fund=air /v1/entries?limit=5&limit=6 /v1/entries?fund[]=air /v1/entries?=

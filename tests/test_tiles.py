@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from ledger.money import CURRENCIES
-from ledger.problems import MEANINGS, STATUSES
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.merkle import tree_root, verify_consistency, verify_inclusion
 from ledger.tlog.tile import bundle_path, decode_bundle
@@ -232,10 +231,3 @@ def test_every_link_leads_somewhere(shelf: Shelf) -> None:
     assert root["ledger"] == ORIGIN
     for link in root["links"]:
         shelf.get(link)
-
-
-@pytest.mark.parametrize("code", sorted({*MEANINGS, *STATUSES}))
-def test_the_type_of_a_problem_is_a_page_that_explains_it(shelf: Shelf, code: str) -> None:
-    response = shelf.get(f"/problems/{code}")
-    assert response.content_type == "text/plain; charset=utf-8"
-    assert MEANINGS[code] in response.get_data(as_text=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from ledger.service import Ledger
 from ledger.store.files import Paths
 from tests.command_line import Amanah
+from tests.damage import copy_ledger
 from tests.simulator import Log, flipped
 from tests.support import ORIGIN, PLATFORM, donation, fund
 
@@ -36,9 +36,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def amanah(original: Path, tmp_path: Path) -> Amanah:
     """The command line, at a copy of the ledger with every file that belongs to it."""
     amanah = Amanah(tmp_path)
-    for source, target in zip(Paths.of(original), Paths.of(amanah.database), strict=True):
-        if source.exists():
-            shutil.copy(source, target)
+    copy_ledger(original, amanah.database)
     return amanah
 
 

@@ -18,24 +18,56 @@ from ledger.errors import SetupError
 
 if TYPE_CHECKING:
     from ledger.service import Ledger
+    from ledger.tlog.note import VerifierKey
 
 
 @click.command()
-@click.option("--origin", help="The ledger's name for ever, like ledger.example.org/donations.")
-@click.option("--operator", help="Who runs it, for people.")
-def init(origin: str | None, operator: str | None) -> None:
+@click.option(
+    "--origin",
+    help="The ledger's name for ever, like ledger.example.org/donations. [AMANAH_ORIGIN]",
+)
+@click.option("--operator", help="Who runs it, for people. [AMANAH_OPERATOR]")
+@click.option("--if-missing", is_flag=True, help="Leave a ledger that is there as it is.")
+def init(origin: str | None, operator: str | None, if_missing: bool) -> None:
     """Create a ledger: its database, its keys and its first entry."""
+    from ledger.store.files import alone_in
+
+    config = Config.from_environment()
+    origin = (config.origin or None) if origin is None else origin
+    # Two containers that start on one volume: the second finds a whole ledger, not half of one.
+    with alone_in(config.database.parent):
+        if if_missing and config.database.exists():
+            vkey = _found(origin)
+        else:
+            vkey = _created(config.database, origin, operator or config.operator)
+    click.echo(str(vkey))
+
+
+def _created(database: Path, origin: str | None, operator: str) -> VerifierKey:
+    """The verifier key of a ledger that is created now."""
     from ledger.service import Ledger
 
     named = f"localhost/amanah-{secrets.token_hex(4)}" if origin is None else origin
-    database = Config.from_environment().database
     with closing(Ledger.create(database, named, operator or named)) as ledger:
         paths = ledger.store.paths
         if origin is None:
             say(f"No --origin given: it is called {named}, which is fine for trying things out.")
         say(f"Created {paths.database}. Back up, apart from it: {paths.log_key} (whoever has it")
         say(f"speaks for this ledger) and {paths.key_secret}.")
-        click.echo(str(ledger.vkeys[0]))
+        return ledger.vkeys[0]
+
+
+def _found(origin: str | None) -> VerifierKey:
+    """The verifier key of the ledger that is there. Raises SetupError when it is another one."""
+    with opened() as ledger:
+        database = ledger.store.paths.database
+        if origin not in (None, ledger.origin):
+            raise SetupError(
+                f"{database} is the ledger {ledger.origin}, not {origin}; a ledger keeps its name "
+                "for ever. Give its own name, or another AMANAH_DATABASE for a new ledger"
+            )
+        say(f"{database} is the ledger {ledger.origin} already; nothing was changed.")
+        return ledger.vkeys[0]
 
 
 @click.command()
@@ -46,6 +78,9 @@ def serve(host: str, port: int, workers: int) -> NoReturn:
     """Serve the ledger over HTTP, with gunicorn."""
     with opened():
         pass  # a missing or broken ledger is better said here than by every worker
+    # Behind a proxy that passes them on, X-Forwarded-* are whatever a client likes: gunicorn's own
+    # default is to trust any proxy on this machine.
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     os.execv(sys.executable, gunicorn_command(address, workers))  # noqa: S606 - no shell is wanted
 
@@ -115,6 +150,7 @@ def key_revoke(key_id: str) -> None:
 def demo(context: click.Context, then_serve: bool, host: str, port: int) -> None:
     """Create a small worked example, or take up the one that is there, and show what to try."""
     with closing(_demo_ledger(Config.from_environment().database)) as ledger:
+        _fill_demo(ledger)
         api_key = ledger.create_key(PLATFORM).key
         receipt_index = ledger.store.index_of_ref(PLATFORM, "gift-0012")
     base = f"http://{host}:{port}"
@@ -141,7 +177,7 @@ def demo(context: click.Context, then_serve: bool, host: str, port: int) -> None
 
 
 def _demo_ledger(database: Path) -> Ledger:
-    """The demonstration at `database`, made when there is none and finished when it was cut off.
+    """The demonstration at `database`, whole or not, made when there is none.
 
     Raises SetupError for any other ledger: what is posted to it would stay there for ever.
     """
@@ -158,9 +194,13 @@ def _demo_ledger(database: Path) -> Ledger:
     else:
         origin = f"{ORIGIN}/{secrets.token_hex(4)}"
         ledger = Ledger.create(database, origin, "Amanah demonstration")
+    return ledger
+
+
+def _fill_demo(ledger: Ledger) -> None:
+    """Post the worked example, or what is missing of it since it was cut off."""
     if ledger.store.index_of_ref(PLATFORM, LAST_REF) is None:
         for platform in (PLATFORM, PARTNER):
             ledger.register_platform(platform)
         for platform, statement in statements():
             ledger.post(platform, [statement])
-    return ledger

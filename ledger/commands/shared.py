@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -74,3 +74,32 @@ def progress_bar(what: str, hidden: bool) -> Iterator[Callable[[int, int], None]
     with Progress(*columns, console=console, disable=hidden or not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class ProgressBars:
+    """Progress bars that come one after the other, each from its first step to its last."""
+
+    def __init__(self, hidden: bool) -> None:
+        self._hidden, self._shown, self._open = hidden, "", ExitStack()
+        self._update: Callable[[int, int], None] = lambda done, total: None
+
+    def __enter__(self) -> ProgressBars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def named(self, what: str) -> Callable[[int, int], None]:
+        """What takes the steps of the bar `what`."""
+
+        def step(done: int, total: int) -> None:
+            if self._shown != what:
+                self._open.close()
+                self._update = self._open.enter_context(progress_bar(what, self._hidden))
+                self._shown = what
+            self._update(done, total)
+            if done >= total:  # whatever is printed next has the line for itself
+                self._open.close()
+                self._shown = ""
+
+        return step

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, NamedTuple
 
-from ledger.audit import Receipt, Report
+from ledger.audit import Report
 from ledger.commands.shared import NOT_WITNESSED, UNREACHABLE, USAGE, exit_code, print_json
 from ledger.errors import (
     FormatError,
@@ -15,6 +14,7 @@ from ledger.errors import (
     ProofError,
     Refusal,
     SignatureError,
+    SplitView,
 )
 
 
@@ -47,6 +47,12 @@ _HINTS: dict[type[LedgerError], _Hint] = {
         "the receipt of another entry or checkpoint; or somebody altered or made up the entry",
         "get the receipt again, from the ledger itself; if it still fails, keep both: whoever "
         "issued them has to explain",
+    ),
+    SplitView: _Hint(
+        "an operator restored an old backup and went on from there, or ran two servers with one "
+        "key; or somebody with the log's key shows different people different histories",
+        "keep both checkpoints and publish them together: they prove it, and nobody has to take "
+        "your word",
     ),
     FormatError: _UNREADABLE,
     Refusal: _UNREADABLE,
@@ -86,6 +92,10 @@ def _failure(error: LedgerError) -> dict[str, Any]:
     if isinstance(error, LogMismatch):
         names = ("index", "compared", "expected", "found", "meaning", "advice")
         document |= {name: getattr(error, name) for name in names}
+    if isinstance(error, SplitView):
+        document["checkpoints"] = [
+            {"source": name, "checkpoint": note.decode()} for name, note in error.notes
+        ]
     return document
 
 
@@ -98,40 +108,20 @@ def sentence(report: Report) -> str:
         return (
             f"SOUND: all {checkpoint.size} entries of {checkpoint.origin} are intact, in order, "
             f"and add up, under the signed root {checkpoint.root.hex()}.{cosigned}"
+            f"{_earlier(report)}"
         )
     index, what = report.not_understood[0]
     return (
         f"NOT UNDERSTOOD: the hashes of all {checkpoint.size} entries of {checkpoint.origin} "
         f"fit, but from entry {index} on ({what}) this version cannot check what they say. "
-        "Update amanah."
+        f"Update amanah.{_earlier(report)}"
     )
 
 
-def receipt_document(verified: Receipt) -> dict[str, Any]:
-    """The document of a receipt that verified."""
-    return {
-        "verdict": "verified",
-        "origin": verified.checkpoint.origin,
-        "index": verified.entry.index,
-        "size": verified.checkpoint.size,
-        "root": verified.checkpoint.root.hex(),
-        "witnesses": verified.witnesses,
-        "entry": json.loads(verified.entry_bytes),
-    }
-
-
-def receipt_sentence(verified: Receipt) -> str:
-    """What a receipt that verified says."""
-    entry, checkpoint = verified.entry, verified.checkpoint
-    statement = entry.statement
-    what = f"a {statement.get('type')}"
-    if "amount" in statement:
-        what += f" of {statement['amount']} {statement.get('currency', '')}".rstrip()
-    if "fund" in statement:
-        way = "to" if statement.get("type") == "donation" else "from"
-        what += f" {way} the fund {statement['fund']}"
+def _earlier(report: Report) -> str:
+    if not report.read_from:
+        return ""
     return (
-        f"VERIFIED: {what}, posted by {entry.platform} and recorded at {entry.recorded_at}, is "
-        f"entry {entry.index} of {checkpoint.origin}, under its signed checkpoint of "
-        f"{checkpoint.size} entries."
+        f" The first {report.read_from} entries were read by an audit that was interrupted; this "
+        "one went on from there."
     )

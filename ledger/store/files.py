@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
-from ledger.errors import SetupError, Unavailable
+from ledger.disk import flush
+from ledger.errors import FormatError, SetupError, Unavailable
+from ledger.tlog.note import SigningKey
 
 # Locks and shared memory do not work across machines, and WAL then corrupts the database.
 _NETWORK_FILESYSTEMS = frozenset(
@@ -66,6 +71,14 @@ def read_private(path: Path) -> str:
     return text
 
 
+def read_signing_key(path: Path) -> SigningKey:
+    """The log's private key. Raises SetupError."""
+    try:
+        return SigningKey.parse(read_private(path).removesuffix("\n"))
+    except FormatError as error:
+        raise SetupError(f"{path} does not hold a signing key: {error}") from error
+
+
 def refuse_network_filesystem(directory: Path) -> None:
     """Raise SetupError when `directory` is on a file system shared between machines."""
     real = str(directory.resolve())
@@ -80,6 +93,46 @@ def refuse_network_filesystem(directory: Path) -> None:
             f"{real} is on a {kind} file system, where SQLite's write-ahead log can corrupt the "
             "ledger; put the database on a local disk"
         )
+
+
+@contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """Make `directory` when there is none, and hold off all others that want to be alone in it.
+
+    For creating a ledger, whose own lock file is not there yet. Raises SetupError.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        refuse_network_filesystem(directory)
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise SetupError(f"{directory} cannot be used: {error}") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+# Where SQLite's connections lock a database they have open (sqlite.org/src, os.h): the shared
+# range, which in WAL mode each of them holds until it closes.
+_SHARED_FIRST, _SHARED_SIZE = 0x40000002, 510
+
+
+def refuse_in_use(database: Path) -> None:
+    """Raise SetupError when another process has `database` open, or it cannot be written.
+
+    Call it before this process opens the database: closing any file of it ends SQLite's locks.
+    """
+    try:
+        with database.open("r+b") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST)
+    except BlockingIOError as error:
+        raise SetupError(
+            f"{database} is in use; stop the service, and whatever else has it open, then try again"
+        ) from error
+    except OSError as error:
+        raise SetupError(f"{database} cannot be opened for writing: {error}") from error
 
 
 def _mark(size: int, root: bytes) -> bytes:
@@ -137,11 +190,7 @@ class HighWater:
             self._dirty.wait()
             self._dirty.clear()
             try:
-                fd = os.open(self.path, os.O_RDONLY)
-                try:
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
+                flush(self.path)
             except OSError as error:
                 # The next post finds out by itself whether it can write; this goes on.
                 sys.stderr.write(f"{self.path} cannot be flushed to disk: {error}\n")

@@ -3,9 +3,10 @@
 `entries` and `tiles` are the log. Of level 0 only full tiles stand there: until a tile is full
 its hashes stand beside the entries, so that no commit writes a growing tile again. `head` is
 the log's tip and the checkpoint that covers it. The rest follows from the log and could be
-rebuilt: `refs`, `terms` (what the filters look up, of the entries below `indexed`), the current
-`parties`, `programmes` and `funds`, and what the books remember of refunds and returns. `keys`
-alone is not of the log. Money is in minor units.
+rebuilt: `refs`, `terms` (what the filters look up, of the entries below `indexed`: for each run
+of entries the indexes a term applies to, as a JSON array), the current `parties`, `programmes`
+and `funds`, and what the books remember of refunds and returns. `keys` alone is not of the log.
+Money is in minor units.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ CREATE TABLE refs (
   PRIMARY KEY (platform, ref)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE terms (
-  kind TEXT NOT NULL, id TEXT NOT NULL, "index" INTEGER NOT NULL,
-  PRIMARY KEY (kind, id, "index")
+  kind TEXT NOT NULL, id TEXT NOT NULL, run INTEGER NOT NULL, indexes TEXT NOT NULL,
+  PRIMARY KEY (kind, id, run)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE parties (
   id TEXT PRIMARY KEY, platform TEXT NOT NULL, "index" INTEGER NOT NULL
@@ -73,7 +74,7 @@ CREATE VIEW {name} AS SELECT
   json_extract(CAST(bytes AS TEXT), '$.statement.ref') AS ref,
   json_extract(CAST(bytes AS TEXT), '$.totals[0].balance') AS balance_after
 FROM entries WHERE "index" IN (
-  SELECT "index" FROM terms WHERE kind = 'type' AND id = '{type}'
+  SELECT value FROM terms, json_each(indexes) WHERE terms.kind = 'type' AND terms.id = '{type}'
   UNION ALL
   SELECT "index" FROM entries WHERE "index" >= (SELECT indexed FROM head)
   AND json_extract(CAST(bytes AS TEXT), '$.statement.type') = '{type}'

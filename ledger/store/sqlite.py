@@ -16,9 +16,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 from sqlite_utils import Database
 
 from ledger.chain import Tip
@@ -33,6 +35,7 @@ TREES_KEPT = 16  # what is published, and sizes that somebody follows
 BUNDLES_KEPT = 64  # some 120 kB each
 TAIL_TERMS_CACHED = 4_096  # of entries that the terms table does not reach yet
 BUSY_TIMEOUT_S = 10.0  # for tools that write past our file lock
+_RUN_OF = "ifnull((SELECT max(run) FROM terms WHERE kind = ? AND id = ? AND run <= ?), 0)"
 
 
 class ApiKey(NamedTuple):
@@ -89,9 +92,14 @@ class SqliteStore:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644))
         except FileExistsError as error:
             raise SetupError(f"{path} exists already; a ledger is never overwritten") from error
+        except OSError as error:
+            raise SetupError(
+                f"{path} cannot be created ({error.strerror}): user {os.geteuid()}, who runs this, "
+                f"must be able to write to {path.parent}"
+            ) from error
         connection = sqlite3.connect(path, isolation_level=None)
         try:
-            _make_durable(connection)
+            make_durable(connection)
             migrations.apply(Database(connection, execute_plugins=False))
         finally:
             connection.close()
@@ -166,7 +174,7 @@ class SqliteStore:
                 isolation_level=None,
                 check_same_thread=False,
             )
-            _make_durable(connection)
+            make_durable(connection)
             self._writer = connection
         return self._writer
 
@@ -207,8 +215,12 @@ class SqliteStore:
         return connection
 
     def _rows(self, sql: str, *parameters: Any) -> list[Any]:
+        return list(self._cursor(sql, *parameters))
+
+    def _cursor(self, sql: str, *parameters: Any) -> Iterator[Any]:
+        """Rows one by one, for whoever may stop before the last."""
         try:
-            return self._reader().execute(sql, parameters).fetchall()
+            yield from self._reader().execute(sql, parameters)
         except sqlite3.Error as error:
             raise Unavailable(f"the database could not be read: {error}") from error
 
@@ -247,7 +259,7 @@ class SqliteStore:
         with self._reading():
             indexed, size = self._row("SELECT indexed, size FROM head")
             tail = [i for i in range(indexed, size) if self._terms(i).issuperset(terms)]
-            old = self._indexed_matches(terms, after, limit, newest_first)
+            old = list(islice(self._indexed_matches(terms, after, newest_first), limit))
         fresh = [i for i in tail if after is None or (i < after if newest_first else i > after)]
         indexes = [*reversed(fresh), *old] if newest_first else [*old, *fresh]
         return [(index, self.entry_bytes(index)) for index in indexes[:limit]]
@@ -264,19 +276,27 @@ class SqliteStore:
         return found[::-1] if newest_first else found
 
     def _indexed_matches(
-        self, terms: Sequence[tuple[str, str]], after: int | None, limit: int, newest_first: bool
-    ) -> list[int]:
+        self, terms: Sequence[tuple[str, str]], after: int | None, newest_first: bool
+    ) -> Iterator[int]:
+        """Indexes below `indexed`, in order: of the runs where all terms occur, what they share."""
         tables = ", ".join(f"terms AS t{i}" for i in range(len(terms)))
         conditions = [f"t{i}.kind = ? AND t{i}.id = ?" for i in range(len(terms))]
-        conditions += [f't{i}."index" = t0."index"' for i in range(1, len(terms))]
+        conditions += [f"t{i}.run = t0.run" for i in range(1, len(terms))]
         parameters: list[Any] = [part for term in terms for part in term]
         if after is not None:
-            conditions.append(f't0."index" {"<" if newest_first else ">"} ?')
-            parameters.append(after)
+            # A run is named by its first index, and may go on beyond `after`.
+            conditions.append("t0.run < ?" if newest_first else f"t0.run >= {_RUN_OF}")
+            parameters += [after] if newest_first else [*terms[0], after]
+        columns = ", ".join(f"t{i}.indexes" for i in range(len(terms)))
         order = "DESC" if newest_first else "ASC"
         where = " AND ".join(conditions)
-        sql = f'SELECT t0."index" FROM {tables} WHERE {where} ORDER BY 1 {order} LIMIT ?'  # noqa: S608 - only fixed words and placeholders
-        return [row[0] for row in self._rows(sql, *parameters, limit)]
+        sql = f"SELECT {columns} FROM {tables} WHERE {where} ORDER BY t0.run {order}"  # noqa: S608 - only fixed words and placeholders
+        for row in self._cursor(sql, *parameters):
+            runs = [msgspec.json.decode(indexes, type=list[int]) for indexes in row]
+            shared = set(runs[0]).intersection(*runs[1:])
+            for index in sorted(shared, reverse=newest_first):
+                if after is None or (index < after if newest_first else index > after):
+                    yield index
 
     def _terms_at(self, index: int) -> frozenset[tuple[str, str]]:
         return frozenset(terms_of(self.entry_bytes(index)))
@@ -380,7 +400,7 @@ class SqliteStore:
         return [_api_key(row) for row in self._rows(sql)]
 
 
-def _make_durable(connection: sqlite3.Connection) -> None:
+def make_durable(connection: sqlite3.Connection) -> None:
     """What is committed is on disk, and readers do not wait for writers."""
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")

@@ -50,6 +50,15 @@ def terms_of(entry_bytes: bytes) -> set[tuple[str, str]]:
     return terms
 
 
+def postings(first: int, entries: Iterable[bytes]) -> dict[tuple[str, str], list[int]]:
+    """term -> indexes it applies to, ascending, of `entries`, of which the first is `first`."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for index, data in enumerate(entries, first):
+        for term in terms_of(data):
+            found.setdefault(term, []).append(index)
+    return found
+
+
 class Recall:
     """What transactions on one ledger may keep, since it never changes: the currency table,
     and what a fund statement at an index says."""
@@ -112,7 +121,9 @@ class Transaction:
         sql = (
             'SELECT ref, "index" FROM json_each(?) CROSS JOIN refs ON platform = ? AND ref = value'
         )
-        return dict(self._connection.execute(sql, (json.dumps(refs), platform)).fetchall())
+        return dict(
+            self._connection.execute(sql, (msgspec.json.encode(refs).decode(), platform)).fetchall()
+        )
 
     def entry_bytes(self, index: int) -> bytes | None:
         """The bytes of a committed entry; None for one that this transaction is yet to write."""
@@ -199,15 +210,34 @@ class Transaction:
 
     # -- writing
 
+    def anew(self) -> Transaction:
+        """The same transaction, looking up again what was written since."""
+        return Transaction(self._connection, self._recall)
+
+    def widen_cache(self, kib: int) -> None:
+        self._connection.execute(f"PRAGMA cache_size = -{kib}")
+
+    def empty(self, tables: Iterable[str]) -> None:
+        for table in tables:
+            self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - a fixed word
+
+    def mend_leaf_hashes(self, leaves: Iterable[tuple[int, bytes]]) -> None:
+        """Store these (index, leaf hash) where others stand beside the entries."""
+        sql = 'UPDATE entries SET leaf_hash = ? WHERE "index" = ? AND leaf_hash <> ?'
+        self._connection.executemany(sql, ((leaf, index, leaf) for index, leaf in leaves))
+
     def append(self, head: Head, sealed: Sequence[NewEntry]) -> None:
         """Store sealed entries and move the head."""
-        linked = [entry.linked for entry in sealed]
-        entries = [(entry.index, entry.entry_bytes, entry.leaf_hash) for entry in linked]
+        entries = [(e.linked.index, e.linked.entry_bytes, e.linked.leaf_hash) for e in sealed]
         self._many("INSERT INTO entries VALUES (?, ?, ?)", entries)
+        self.follow(head, sealed)
+
+    def follow(self, head: Head, sealed: Sequence[NewEntry]) -> None:
+        """Store what follows from entries that stand there, but for the books; move the head."""
         # In the order of their keys, so that neighbours find the page still at hand.
         refs = sorted((e.platform, e.statement["ref"], e.linked.index) for e in sealed)
         self._many("INSERT INTO refs VALUES (?, ?, ?)", refs)
-        self._append_tiles(linked)
+        self._append_tiles([entry.linked for entry in sealed])
         tip = head.tip
         packed = b"".join(tip.frontier.hashes)
         self._connection.execute(
@@ -243,15 +273,14 @@ class Transaction:
         self._many("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)", rows)
 
     def index_terms(self) -> None:
-        """Store the terms of the entries that have none yet: in bulk, in the order of keys."""
+        """Store the terms of the entries that have none yet, as one run: a row for each term."""
         head = self.head()
-        start, size = head.indexed, head.tip.size
-        terms = [
-            (*term, index)
-            for index, data in enumerate(self.entries(start, size), start)
-            for term in terms_of(data)
+        run, size = head.indexed, head.tip.size
+        rows = [
+            (*term, run, json.dumps(indexes))
+            for term, indexes in sorted(postings(run, self.entries(run, size)).items())
         ]
-        self._many("INSERT INTO terms VALUES (?, ?, ?)", sorted(terms))
+        self._many("INSERT INTO terms VALUES (?, ?, ?, ?)", rows)
         self._connection.execute("UPDATE head SET indexed = ?", (size,))
 
     def save_books(self, books: Books) -> None:
@@ -273,7 +302,7 @@ class Transaction:
     def _fund_row(self, books: Books, fund_id: str) -> tuple[Any, ...]:
         fund, position = books.fund(fund_id), books.position(fund_id) or Position()
         assert fund is not None, "a position is of a fund that is registered"
-        counters = json.dumps(position.counters, separators=(",", ":"))
+        counters = msgspec.json.encode(position.counters).decode()
         row = (fund_id, fund.platform, fund.index, position.n, position.last, position.cursor)
         return (*row, counters)
 

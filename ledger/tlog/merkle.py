@@ -61,21 +61,23 @@ class Frontier:
         self.size = size
         self.hashes = list(hashes)
 
-    def append(self, leaf: bytes) -> list[bytes]:
+    def append(self, node: bytes, height: int = 0) -> list[bytes]:
         """Add a leaf hash; answer the hash of every perfect subtree that it completed.
 
         Element h is the subtree of height h that ends with this leaf; element 0 is the leaf.
+        With a `height`, `node` stands for 2^height leaves at once, of which the size must be a
+        multiple, and element 0 is of that height.
         """
         # The hot path of the writer, one node hash a leaf on average: hence no calls inside.
-        hashes, size = self.hashes, self.size
-        completed = [leaf]
-        node = leaf
+        hashes, size = self.hashes, self.size >> height
+        assert size << height == self.size, "a subtree stands on a multiple of its width"
+        completed = [node]
         while size & 1:
             node = sha256(b"\x01" + hashes.pop() + node).digest()
             completed.append(node)
             size >>= 1
         hashes.append(node)
-        self.size += 1
+        self.size += 1 << height
         return completed
 
     def root(self) -> bytes:

@@ -1,0 +1,1 @@
+"""Hostile requests in numbers, against a server of its own: `make fuzz`."""

@@ -1,0 +1,112 @@
+"""The audited rules, asked of sealed entries again (docs/format.md, "Audited rules of amanah/1").
+
+Whoever reads a log to its end and says what it means folds it through here: the audit, the
+exports, and what makes the tables of a database anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ledger.books import Books
+from ledger.entry import (
+    STATEMENT_BYTES_MAX,
+    Entry,
+    canonical,
+    decode_audited_entry,
+    decode_entry,
+)
+from ledger.errors import FormatError, LogMismatch, NotFound, Refusal
+from ledger.state import Statement, Total
+from ledger.tlog.note import VerifierKey
+from schemas.check import check_statement, is_understood
+
+BROKEN_RULE = "the ledger's software had a bug; or somebody wrote past its rules"
+
+
+def read_entry(index: int, entry_bytes: bytes) -> Entry:
+    """The entry that stands at `index`. Raises LogMismatch when it is not one of this format."""
+    try:
+        return decode_audited_entry(entry_bytes)
+    except Refusal as refusal:
+        what, expected = "form of the entry", "canonical JSON of an entry"
+        raise LogMismatch(index, what, expected, str(refusal)) from refusal
+
+
+def genesis_key(genesis: Callable[[], bytes]) -> VerifierKey:
+    """The key that a log's first entry names, which proves nothing by itself.
+
+    genesis: reads that entry. Raises LogMismatch when it cannot, or the entry names none.
+    """
+    try:
+        return VerifierKey.parse(decode_entry(genesis()).statement["vkeys"][0])
+    except (NotFound, Refusal, FormatError, LookupError, TypeError, AttributeError) as error:
+        wanted = "the genesis, which names the log's keys"
+        raise LogMismatch(0, "first entry", wanted, str(error)) from error
+
+
+def not_understood(entry: Entry) -> str | None:
+    """What of an entry this version does not know; None when it knows all of it."""
+    if is_understood(entry.statement) and not entry.unread:
+        return None
+    return ", ".join((f"type {entry.statement.get('type')!r}", *entry.unread))
+
+
+def check_spelling(statement: Statement, entry_bytes: bytes, currencies: Mapping[str, int]) -> None:
+    """Hold the statement of an entry to its schema. Raises Refusal.
+
+    currencies: this ledger's table, not asked of the genesis itself.
+    """
+    # Measured alone only where the entry around it does not settle how long it is at most.
+    size = len(entry_bytes)
+    if size > STATEMENT_BYTES_MAX:
+        size = len(canonical(statement))
+    check_statement(statement, size, currencies)
+
+
+def check_form(
+    index: int, statement: Statement, entry_bytes: bytes, currencies: Mapping[str, int]
+) -> None:
+    """`check_spelling` of entry `index`.
+
+    Raises LogMismatch, or Refusal (`not_supported`) for what this version does not know.
+    """
+    try:
+        check_spelling(statement, entry_bytes, currencies)
+    except Refusal as refusal:
+        if refusal.code == "not_supported":
+            raise
+        raise _broken(index, refusal) from refusal
+
+
+def post_again(
+    books: Books, index: int, platform: str, statement: Statement, totals: bytes
+) -> None:
+    """References, rights, state and sums: add entry `index` up in `books`, which hold all before.
+
+    Its form was checked. totals: the bytes of those it carries, empty when it has none. Raises
+    LogMismatch when a rule is broken, or its totals are others.
+    """
+    try:
+        added_up = spell_totals(books.post(index, platform, statement))
+    except Refusal as refusal:
+        raise _broken(index, refusal) from refusal
+    # As bytes: compared as values, a `true` would pass for a 1.
+    if added_up != totals:
+        raise LogMismatch(
+            index,
+            "totals, added up again from the first entry",
+            (added_up or b"[]").decode(),
+            (totals or b"[]").decode(errors="replace"),
+            meaning="the ledger's software had a bug; or somebody sealed a false balance",
+        )
+
+
+def spell_totals(totals: list[Total]) -> bytes:
+    """Their bytes as an entry carries them; none when there are none."""
+    return canonical(totals) if totals else b""
+
+
+def _broken(index: int, refusal: Refusal) -> LogMismatch:
+    what, expected = f"rule `{refusal.code}`", "a statement that the rules admit"
+    return LogMismatch(index, what, expected, str(refusal), meaning=BROKEN_RULE)

@@ -1,0 +1,181 @@
+"""The shapes of answers, as JSON Schema. Objects stay open: later versions may add to them."""
+
+from __future__ import annotations
+
+from ledger.problems import MEANINGS
+from ledger.state import COUNTERS
+from openapi.fields import Json, whole
+from schemas.fields import HASH, ID
+
+INDEX = whole()
+SIZE = whole(least=1)
+HEX: Json = {"type": "string", "pattern": f"^{HASH.pattern}$"}
+HEXES: Json = {"type": "array", "items": HEX}
+PARTY: Json = {"type": "string", "pattern": f"^{ID.pattern}$"}
+TEXT: Json = {"type": "string"}
+_TOTAL: Json = {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,4})?$"}
+_NOTE: Json = {"type": "string", "description": "A signed note (C2SP tlog-checkpoint)."}
+
+
+def ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(description: str, /, *optional: str, **properties: Json) -> Json:
+    """optional: names of what is not always there."""
+    required = [name for name in properties if name not in optional]
+    shape = {"type": "object", "description": description, "properties": properties}
+    return shape | {"required": required}
+
+
+def _page(description: str, name: str, item: Json, following: Json) -> Json:
+    next_ = following | {"type": [following["type"], "null"]}
+    next_ |= {"description": "The `after` of the next page; null on the last one."}
+    return _object(description, **{name: {"type": "array", "items": item}, "next": next_})
+
+
+def _registered(kind: str, **more: Json) -> Json:
+    links = ref("Links")
+    index = INDEX | {"description": "The entry that holds the statement, and so proves it."}
+    properties = {"id": PARTY, "index": index, kind: ref(kind.capitalize()), "links": links}
+    text = f"The current statement of a {kind}."
+    return _object(text, *more, **properties, **more)
+
+
+_COUNTERS = dict.fromkeys(COUNTERS, _TOTAL)
+_ENTRY: dict[str, Json] = {"entry": ref("Entry"), "leaf_hash": HEX}
+
+SCHEMAS: dict[str, Json] = {
+    "Links": _object("Where more of an entry is.", self=TEXT, receipt=TEXT),
+    "Total": _object(
+        "The position of a fund after the entry. Counters that are zero are left out.",
+        "prev",
+        *COUNTERS,
+        fund=PARTY,
+        currency={"type": "string", "pattern": "^[A-Z]{3}$"},
+        n=SIZE | {"description": "Which money entry of the fund this is, from 1."},
+        prev=INDEX | {"description": "The fund's money entry before this one."},
+        **_COUNTERS,
+        balance=_TOTAL,
+        spans={
+            "type": "array",
+            "description": "The half-open intervals of the inflow line that this entry's money "
+            "occupies.",
+            "items": {"type": "array", "items": _TOTAL, "minItems": 2, "maxItems": 2},
+        },
+    ),
+    "Entry": _object(
+        "A statement as it was sealed into the log.",
+        "totals",
+        index=INDEX,
+        platform=PARTY | {"description": "Who posted it; `ledger` is the ledger itself."},
+        prev=HEX | {"description": "The leaf hash of the entry before; 64 zeros for entry 0."},
+        recorded_at={"type": "string", "format": "date-time"},
+        statement=ref("SealedStatement"),
+        totals={"type": "array", "items": ref("Total"), "minItems": 1},
+    ),
+    "EntryItem": _object("An entry and its leaf hash.", **_ENTRY),
+    "EntryDocument": _object(
+        "An entry with all that is kept beside it.",
+        **_ENTRY,
+        disclosures={"type": "array", "items": TEXT, "description": "Always empty for now."},
+        links=ref("Links"),
+    ),
+    "EntriesPage": _page("Entries in order.", "entries", ref("EntryItem"), INDEX),
+    "Receipt": _object(
+        "The proof that an entry is in the log, under a signed checkpoint.",
+        **_ENTRY,
+        index=INDEX,
+        size=SIZE,
+        proof=HEXES,
+        root=HEX,
+        checkpoint=_NOTE,
+        witnessed={"type": "boolean", "description": "Always false for now."},
+    ),
+    "Posted": _object(
+        "Where each post stands now, and a signed checkpoint that covers them all.",
+        entries={
+            "type": "array",
+            "minItems": 1,
+            "items": _object(
+                "Where one post stands.",
+                index=INDEX,
+                leaf_hash=HEX,
+                replayed={
+                    "type": "boolean",
+                    "description": "Whether this ref was sealed before, with this statement.",
+                },
+                links=ref("Links"),
+            ),
+        },
+        checkpoint=_NOTE,
+    ),
+    "RegisteredParty": _registered("party"),
+    "RegisteredProgramme": _registered("programme"),
+    "RegisteredFund": _registered(
+        "fund",
+        totals=ref("Total"),
+        totals_index=INDEX | {"description": "The entry that holds the totals, and proves them."},
+    ),
+    "PartiesPage": _page("Parties in order of id.", "parties", ref("RegisteredParty"), PARTY),
+    "ProgrammesPage": _page(
+        "Programmes in order of id.", "programmes", ref("RegisteredProgramme"), PARTY
+    ),
+    "FundsPage": _page("Funds in order of id.", "funds", ref("RegisteredFund"), PARTY),
+    "InclusionProof": _object(
+        "RFC 6962: `leaf_hash` stands at `index` in the tree of `size` entries with `root`.",
+        index=INDEX,
+        size=SIZE,
+        leaf_hash=HEX,
+        proof=HEXES | {"description": "From the leaf's sibling upward."},
+        root=HEX,
+    ),
+    "ConsistencyProof": _object(
+        "RFC 6962: the tree of `to` entries begins with that of `from` entries.",
+        **{"from": SIZE, "to": SIZE, "proof": HEXES, "root_from": HEX, "root_to": HEX},
+    ),
+    "Ledger": _object(
+        "What this ledger is, how far it is, and what it takes.",
+        format={"type": "string", "const": "amanah/1"},
+        origin=TEXT,
+        operator=TEXT,
+        vkeys={"type": "array", "items": TEXT, "minItems": 1, "description": "Newest first."},
+        size=SIZE | {"description": "How many entries there are."},
+        published_size=SIZE | {"description": "How many of them /checkpoint covers."},
+        limits={"type": "object", "additionalProperties": SIZE},
+        currencies={
+            "type": "object",
+            "description": "ISO 4217 code: how many decimals its amounts may have.",
+            "additionalProperties": whole(most=4),
+        },
+    ),
+    "Root": _object("Where to go.", ledger=TEXT, links={"type": "array", "items": TEXT}),
+    "Health": _object("The process answers.", status={"type": "string", "const": "ok"}),
+    "Readiness": _object(
+        "The next post would be sealed.", status={"type": "string", "const": "ready"}, size=SIZE
+    ),
+    "Problem": _object(
+        "What was wrong (RFC 9457). Programs look at `code`; `detail` is for people.",
+        "errors",
+        "index",
+        type={
+            "type": "string",
+            "format": "uri-reference",
+            "description": "A page that explains the code and what to do.",
+        },
+        title=TEXT,
+        status={"type": "integer", "minimum": 400, "maximum": 599},
+        code={"type": "string", "enum": list(MEANINGS)},
+        detail=TEXT | {"minLength": 1},
+        request_id={"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+        errors={
+            "type": "array",
+            "items": _object(
+                "One thing that is wrong, and where.",
+                pointer=TEXT | {"description": "RFC 6901, from the top of the request body."},
+                detail=TEXT,
+            ),
+        },
+        index=INDEX | {"description": "With `ref_conflict`: the entry that has this ref."},
+    ),
+}

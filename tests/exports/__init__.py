@@ -1,0 +1,1 @@
+"""Exports, each held against the programs and schemas that strangers check it with."""
