@@ -51,7 +51,7 @@ coverage: $(VENV)/.dev
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered
 
-# Do the tests notice when a hash, a proof or a sum is wrong? tests/mutants.md says what may survive.
+# Do the tests notice when a hash, a proof or a sum is wrong?
 mutants: $(VENV)/.deep
 	rm -rf mutants
 	$(BIN)/python -m mutmut run --max-children $$(nproc)
