@@ -165,6 +165,18 @@ class SqliteStore:
             finally:
                 fcntl.flock(fd, fcntl.LOCK_UN)
 
+    def is_busy(self) -> bool:
+        """Whether somebody is writing at this moment, for whom `writing` would wait."""
+        if self._write_mutex.locked():
+            return True
+        fd = self._lock_file = self._lock_file or self._open_lock()
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        return False
+
     def _open_lock(self) -> int:
         try:
             return os.open(self.paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
