@@ -49,13 +49,6 @@ def amanah(*arguments: str, database: Path) -> Ran:
     return Ran(seconds, memory / 1e6)
 
 
-def has(word: str, *command: str) -> bool:
-    """Whether the help of a command names a word: an option, or a command below it."""
-    arguments = [*_AMANAH, *command, "--help"]
-    run = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=True)
-    return word in run.stdout.split()
-
-
 def _memory_bytes(pid: int) -> int:
     """Resident bytes of a process and its children. What they share counts more than once."""
     total = 0

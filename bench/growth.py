@@ -13,9 +13,9 @@ from typing import NamedTuple
 from bench import command
 from bench.clients import Clients
 from bench.inprocess import proof_us, proving
-from bench.lines import Line, Skipped
+from bench.lines import Line
 from bench.load import posts
-from bench.making import PLATFORM, backup, bytes_per_entry, copy_ledger, create_ledger
+from bench.making import PLATFORM, bytes_per_entry, copy_ledger, create_ledger
 from bench.scale import Scale
 from bench.servers import ledger_command, serving, start_seconds
 
@@ -102,9 +102,9 @@ class Growth:
 
     # -- lines, once it is grown
 
-    def lines(self) -> Iterator[Line | Skipped]:
+    def lines(self) -> Iterator[Line]:
         yield self._memory()
-        yield from self._cores()
+        yield self._cores()
         yield self._posting()
         yield proving(self.ledger, self.scale.turns, self.scale.proofs)
         yield self._starting()
@@ -151,19 +151,15 @@ class Growth:
             "Python included",
         )
 
-    def _cores(self) -> Iterator[Line | Skipped]:
-        """Two cores against one, where `verify` can use more than one."""
-        what = "full audit, two cores"
-        if not command.has("--workers", "verify"):
-            yield Skipped(what, "this `amanah verify` has no --workers")
-            return
+    def _cores(self) -> Line:
+        """Two cores against one."""
         size = self.ledger.store.size()
         one, two = [], []
         for _ in range(self.scale.turns if size <= LARGE else 1):
             one.append(size / self.verify(self.database, "--workers", "1").seconds)
             two.append(size / self.verify(self.database, "--workers", "2").seconds)
-        yield Line(
-            what,
+        return Line(
+            "full audit, two cores",
             "entries/s",
             statistics.median(two),
             "entries/s with one worker",
@@ -193,23 +189,14 @@ class Growth:
     def _backup(self) -> Line:
         """A backup of the large ledger, against copying as many bytes to disk."""
         ours, limit = [], []
-        has_command = command.has("backup")
         for turn in range(self.scale.turns):
             target = self.folder / f"backup-{turn}.db"
             start = time.perf_counter()
-            if has_command:
-                command.amanah("backup", str(target), database=self.database)
-            else:
-                backup(self.database, target)
+            command.amanah("backup", str(target), database=self.database)
             ours.append(time.perf_counter() - start)
             limit.append(_copy_seconds(target, self.folder / "copy"))
             target.unlink()
         size_mb = self.database.stat().st_size / 1e6
-        how = (
-            "`amanah backup`, which verifies every entry of the copy too"
-            if has_command
-            else "SQLite's online backup, called by the bench"
-        )
         return Line(
             "backup, grown ledger",
             "s",
@@ -217,7 +204,7 @@ class Growth:
             "s plain copy, flushed",
             statistics.median(limit),
             (),
-            f"of {size_mb:,.0f} MB, by {how}",
+            f"of {size_mb:,.0f} MB, by `amanah backup`, which verifies every entry of the copy too",
         )
 
 

@@ -145,6 +145,10 @@ class Sequencer:
             for pending in group:
                 pending.is_done = True
 
+    def is_busy(self) -> bool:
+        """Whether `seal` would begin by waiting, for another process to have sealed."""
+        return self._store.is_busy()
+
     def check(self) -> None:
         """Raise what would keep the next submission from being sealed."""
         with self._store.writing() as tx:

@@ -114,12 +114,6 @@ def test_an_audit_of_a_ledger_that_was_changed_is_an_error(tmp_path: Path) -> No
         command.amanah("verify", str(database), "--vkey", vkey, database=database)
 
 
-def test_what_a_command_can_do_is_read_off_its_help() -> None:
-    assert command.has("--vkey", "verify")
-    assert command.has("verify")
-    assert not command.has("--vkey")
-
-
 # -- peers. A stand-in for pymerkle, which is not among what the tests install: its tree is built
 # from RFC 9162 as it is written, so it has our root exactly when it was given our leaves.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support import unmeasured
 
 ROOT = Path(__file__).parents[1]
 
@@ -160,7 +163,12 @@ def test_verifying_loads_neither_flask_nor_sqlite() -> None:
         "print(json.dumps(sorted(sys.modules)))"
     )
     run = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=unmeasured(os.environ),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     loaded: list[str] = json.loads(run.stdout)
@@ -221,6 +229,7 @@ def test_nothing_unfinished_and_no_paths_of_one_machine() -> None:
         "requirements.txt",
         "requirements-dev.txt",
         "bench/requirements-peers.txt",
+        "requirements-deep.txt",
         "tests/foreign/requirements.txt",
     ],
 )
