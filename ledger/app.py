@@ -1,7 +1,7 @@
 """`create_app`: what the service is made of, and the one place where errors become HTTP.
 
 READ FIRST. A request goes api.py (load, call, dump) -> post.py (the door) -> sequencer.py (the
-one writer, using books.py and chain.py) -> store/; errors of errors.py come back up here.
+one writer, using books and chain.py) -> store/; errors of errors.py come back up here.
 """
 
 from __future__ import annotations

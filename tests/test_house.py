@@ -27,7 +27,7 @@ FLOORS = {
     "ledger.entry": 2,
     "ledger.money": 1,
     "ledger.state": 2,
-    "ledger.books": 3,
+    "ledger.books.*": 3,
     "ledger.chain": 3,
     "ledger.config": 3,
     "ledger.tripwire": 3,

@@ -1,0 +1,55 @@
+"""The books: one fold of statements into totals, spans and refusals, for writer and auditor.
+
+`Books.post` looks at one statement that already passed its schema, in the order of admission
+(docs/format.md, "Admission"), and either refuses it and changes nothing, or returns the
+totals its entry carries. Pure: what it must remember it asks of a `State` and keeps staged
+on top, so a writer lays one over its database and throws it away when a batch is refused,
+and an auditor starts from nothing.
+"""
+
+from __future__ import annotations
+
+from ledger.books.money import Money
+from ledger.books.refusing import refuse
+from ledger.books.registrations import Registrations
+from ledger.books.undoing import Undoing
+from ledger.entry import SYSTEM_PLATFORM
+from ledger.state import Statement, Total
+
+
+class Books(Registrations, Money, Undoing):
+    """The fold, with all it changed on top of what it lies on (`Layer`)."""
+
+    def post(self, index: int, platform: str, statement: Statement) -> list[Total]:
+        """Admit `statement` as entry `index`, posted by `platform`; the totals it carries.
+
+        The statement has passed its schema. Raises Refusal and changes nothing.
+        """
+        kind = statement["type"]
+        if kind != "genesis":
+            self._check_platform(platform, statement)
+        return _FOLDS[kind](self, index, platform, statement)
+
+    def _check_platform(self, platform: str, statement: Statement) -> None:
+        registers_itself = statement["type"] == "party" and statement["id"] == platform
+        if not registers_itself and self.party(platform) is None:
+            refuse("unknown_reference", "", f"platform {platform!r} is not a registered party")
+
+    def _genesis(self, index: int, platform: str, statement: Statement) -> list[Total]:
+        if platform != SYSTEM_PLATFORM or index != 0:
+            refuse("forbidden", "/type", "only the ledger itself writes its genesis, as entry 0")
+        self.currencies = statement["currencies"]
+        return []
+
+
+_FOLDS = {
+    "genesis": Books._genesis,
+    "party": Books._party,
+    "programme": Books._programme,
+    "fund": Books._fund,
+    "donation": Books._donation,
+    "disbursement": Books._disbursement,
+    "transfer": Books._transfer,
+    "refund": Books._refund,
+    "return": Books._return,
+}
