@@ -31,7 +31,7 @@ from ledger.errors import (
     TooLarge,
     UnsupportedMedia,
 )
-from ledger.post import BATCH_MAX, read_submission
+from ledger.post import BATCH_MAX, Submission, keyless_platform, may_be_keyless, read_submission
 from ledger.problems import Reply, json_body
 from ledger.sequencer import Pending, Sealed
 from ledger.service import WRITE, Ledger
@@ -65,12 +65,21 @@ def response_of(reply: Reply) -> Response:
 
 def begin_post(ledger: Ledger, authorization: str, media_type: str, body: bytes) -> Pending:
     """Read a post up to where it must wait for the disk. Raises what refuses it."""
-    key = _authorized(ledger, authorization, WRITE)
+    if not authorization and may_be_keyless(body):
+        platform = None
+    else:
+        platform = _authorized(ledger, authorization, WRITE).platform
     if media_type != "application/json":
         raise UnsupportedMedia("send the post as `Content-Type: application/json`")
     if len(body) > BODY_BYTES_MAX:
         raise TooLarge(f"a post has at most {BODY_BYTES_MAX} bytes; send several")
-    return Pending(key.platform, read_submission(body, ledger.currencies, ledger.now()))
+    submission = read_submission(body, ledger.currencies, ledger.now())
+    if platform is not None:
+        return ledger.pending(platform, submission)
+    pending = ledger.pending(_by_itself(submission), submission)
+    # Whoever needs no key must not cost those who have one the time under the lock.
+    ledger.sequencer.try_alone(pending)
+    return pending
 
 
 def end_post(sealed: Sealed) -> Reply:
@@ -87,6 +96,18 @@ def end_post(sealed: Sealed) -> Reply:
     body = json_body({"entries": entries, "checkpoint": sealed.checkpoint.decode()})
     headers = (("Content-Type", _TYPES["json"]), ("Cache-Control", "no-store"))
     return Reply(200 if sealed.all_replayed else 201, headers, body)
+
+
+def _by_itself(submission: Submission) -> str:
+    """Whose acknowledgement is posted without an API key, so that no platform can keep it back."""
+    if submission.refusal is not None:
+        raise submission.refusal
+    by = keyless_platform(submission)
+    if by is None:
+        raise NotAuthenticated(
+            "without an API key, one acknowledgement alone is taken, signed by the party it is by"
+        )
+    return by
 
 
 def _authorized(ledger: Ledger, authorization: str, scope: str) -> ApiKey:

@@ -19,6 +19,7 @@ from ledger.errors import (
     TooLarge,
     Unreachable,
 )
+from ledger.target import post_of
 from ledger.tlog.tile import Tile, bundle_path
 
 TIMEOUT_S = 30.0
@@ -118,7 +119,7 @@ class HttpLedger:
 
     def post(self, statements: Sequence[dict[str, Any]]) -> list[SealedEntry]:
         """Post statements as one atomic batch. Raises as `post_document`."""
-        document = {"entries": [{"statement": statement} for statement in statements]}
+        document = {"entries": [post_of(statement) for statement in statements]}
         answer = self.post_document(document)
         try:
             sealed = [

@@ -65,6 +65,7 @@ REFUSALS: dict[str, str] = {
     "fund_closed": "The fund is closed.",
     "stale": "`supersedes` does not name the current statement of this id.",
     "immutable_field": "A field changed that never changes.",
+    "key_taken": "A public key belongs to another party, now or before, or its ID is not unique.",
     "currency_mismatch": "The currency is not the fund's.",
     "cap_loosened": "A cost cap would become weaker than the money was given under.",
     "fees_exceed_amount": "The fees add up to more than the amount.",
@@ -73,7 +74,10 @@ REFUSALS: dict[str, str] = {
     "cost_cap_exceeded": "Costs would exceed the fund's cap.",
     "too_fragmented": "The money would come from more than 512 separate pieces.",
     "amount_too_large": "A counter or span would reach 10^18 minor units.",
+    "approval_required": "Too few of the fund's approvers have signed.",
     "evidence_required": "This statement needs evidence.",
+    "signature_invalid": "A signature is not one of a current key of its party over this post.",
+    "signature_required": "Somebody must have signed this who has not.",
 }
 
 
@@ -93,6 +97,10 @@ class Refusal(LedgerError):
         """The same refusal with every pointer moved below `prefix`."""
         self.faults = tuple(Fault(prefix + f.pointer, f.detail) for f in self.faults)
         return self
+
+
+class BesideStatement(Refusal):
+    """A refusal for what stands beside a statement, so its pointers begin at the post."""
 
 
 class RefConflict(Refusal):

@@ -6,26 +6,32 @@ the personal-data tripwire, the canonical form. docs/format.md, "Admission".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from ledger.entry import canonical, plain_json, pointer_token, read_json
 from ledger.errors import Fault, Refusal
+from ledger.signatures import Signature
 from ledger.tripwire import may_hold, suspect
-from schemas.check import check_statement
+from schemas.check import check_signatures, check_statement
 
 BATCH_MAX = 1_000
 FUTURE_MAX = timedelta(minutes=5)
-_POST_FIELDS = frozenset({"statement"})
-_POST_UNSUPPORTED = frozenset({"signatures", "disclosures"})
+KEYLESS_BYTES_MAX = 65_536  # a statement and its signatures, written with escapes and spaces
+_POST_FIELDS = frozenset({"statement", "signatures"})
+_POST_UNSUPPORTED = frozenset({"disclosures"})
 
 
 class Post(NamedTuple):
-    """A statement that passed the door, and its canonical bytes, which are what is sealed."""
+    """A statement that passed the door, and its canonical bytes, which are what is sealed.
+
+    signatures: what was posted with it, of the right form; whether they are good is for the books.
+    """
 
     statement: dict[str, Any]
     canonical: bytes
+    signatures: Sequence[Signature] = ()
 
 
 class Submission(NamedTuple):
@@ -72,6 +78,25 @@ def read_submission(body: bytes, currencies: Mapping[str, int], now: datetime) -
     return submission
 
 
+def may_be_keyless(body: bytes) -> bool:
+    """Whether a body is worth reading that came without an API key."""
+    return len(body) <= KEYLESS_BYTES_MAX and b'"acknowledgement"' in body
+
+
+def keyless_platform(submission: Submission) -> str | None:
+    """The party that posts for itself, which needs no API key: its signature says who it is.
+
+    That is one acknowledgement alone, signed by the party it is by; None for anything else.
+    """
+    if submission.is_batch or len(submission.posts) != 1:
+        return None
+    post = submission.posts[0]
+    by: str | None = post.statement.get("by")
+    is_acknowledgement = post.statement["type"] == "acknowledgement"
+    signers = {signature["party"] for signature in post.signatures}
+    return by if is_acknowledgement and by in signers else None
+
+
 def _posts(
     documents: list[Any], currencies: Mapping[str, int], now: datetime
 ) -> tuple[list[Post], Refusal | None]:
@@ -109,6 +134,9 @@ def _post(document: Any, currencies: Mapping[str, int], now: datetime) -> Post:
         _check_clock(statement, now)
     except Refusal as refusal:
         raise refusal.under("/statement") from None
+    signatures = document.get("signatures", ())
+    if "signatures" in document:
+        check_signatures(signatures)
     if early := sorted(document.keys() & _POST_UNSUPPORTED):
         detail = "part of the format but not enforced here yet"
         faults = [Fault(f"/{name}", detail) for name in early]
@@ -119,7 +147,7 @@ def _post(document: Any, currencies: Mapping[str, int], now: datetime) -> Post:
             f"{faults[0].pointer} {faults[0].detail}; everything posted here is public for ever"
         )
         raise Refusal("personal_data_suspected", detail, faults)
-    return Post(statement, data)
+    return Post(statement, data, signatures)
 
 
 def _unknown(names: Iterable[str]) -> list[Fault]:

@@ -23,6 +23,7 @@ STATUSES = {
     "method_not_allowed": 405,
     "ref_conflict": 409,
     "stale": 409,
+    "key_taken": 409,
     "too_large": 413,
     "unsupported_media_type": 415,
     "internal": 500,
@@ -78,6 +79,8 @@ ADVICE = {
     "stale": "Get the current statement, and name its `index` in `supersedes`. A first statement "
     "has no `supersedes`.",
     "immutable_field": "Keep the field as it was. For another currency, make another fund.",
+    "key_taken": "Make a fresh key for each party, and register that one: a public key belongs for "
+    "ever to the party that first had it.",
     "currency_mismatch": "Post the amount in the currency of the fund; between two funds the "
     "currencies must be the same.",
     "cap_loosened": "Keep the cost cap or make it tighter. Money of a capped fund can go only into "
@@ -92,7 +95,13 @@ ADVICE = {
     "too_fragmented": "Post it in several smaller statements, each with a ref of its own.",
     "amount_too_large": "Check the amount for a slip of the decimal point. If it is right, use "
     "another fund.",
+    "approval_required": "Let as many of the approvers sign as the fund's policy needs, and post "
+    "the signatures with the statement. The posting platform is not counted among them.",
     "evidence_required": "Add `evidence`: the SHA-256, media type and size of a file.",
+    "signature_invalid": "Sign again: with a current key of the party, over this very statement, "
+    "for this ledger's origin and the platform that posts it (`amanah party sign`).",
+    "signature_required": "Let the party that the detail names sign, and post its signature with "
+    "the statement. If its keys are lost, nobody can sign in its name.",
     "unauthorized": "Send `Authorization: Bearer ` and your API key. Ask the operator of the "
     "ledger for a new key if it was revoked or lost.",
     "insufficient_scope": "Ask the operator of the ledger for a key that may post.",

@@ -17,10 +17,11 @@ from ledger.chain import SealedEntry
 from ledger.entry import FORMAT, SYSTEM_PLATFORM
 from ledger.errors import FormatError, NotAuthenticated, NotFound, Refusal, SetupError
 from ledger.money import CURRENCIES
-from ledger.post import read_submission
+from ledger.post import Submission, read_submission
 from ledger.sequencer import Pending, Sealed, Sequencer
 from ledger.store.files import Paths, read_private, read_signing_key, write_private
 from ledger.store.sqlite import ApiKey, SqliteStore
+from ledger.target import post_of
 from ledger.tlog.note import SigningKey, VerifierKey, check_key_name
 
 WRITE = "write"  # the scope to post entries; reading needs no key
@@ -110,10 +111,19 @@ class Ledger:
         return _now()
 
     def post(self, platform: str, statements: Sequence[dict[str, Any]]) -> Sealed:
-        """Seal statements as one atomic batch, through the same door as the API's."""
-        document = {"entries": [{"statement": statement} for statement in statements]}
+        """Seal statements as one atomic batch, through the same door as the API's.
+
+        Each stands bare, or in a post with its signatures.
+        """
+        document = {"entries": [post_of(statement) for statement in statements]}
         submission = read_submission(_body(document), self.currencies, self.now())
-        return self.sequencer.append(Pending(platform, submission))
+        return self.sequencer.append(self.pending(platform, submission))
+
+    def pending(self, platform: str, submission: Submission) -> Pending:
+        """A submission on its way to the sequencer, its signatures verified as far as can be."""
+        pending = Pending(platform, submission)
+        self.sequencer.look_over(pending)
+        return pending
 
     def register_platform(self, platform: str) -> bool:
         """Register `platform` as a party when it is new; whether it was.

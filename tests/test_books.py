@@ -11,7 +11,7 @@ from ledger.books import Books
 from ledger.entry import canonical
 from ledger.errors import Refusal
 from ledger.money import CURRENCIES
-from ledger.state import EmptyState, Registration
+from ledger.state import EmptyState, Party
 from schemas.check import check_statement
 from tests.support import vectors
 
@@ -22,8 +22,8 @@ TIME = "2026-01-05T09:00:00+07:00"
 class KnownParties(EmptyState):
     """The vectors take parties and platforms as known."""
 
-    def party(self, party_id: str) -> Registration | None:
-        return Registration(0, party_id)
+    def party(self, party_id: str) -> Party | None:
+        return Party(0, party_id)
 
 
 def admit(books: Books, index: int, platform: str, statement: dict[str, Any]) -> Any:

@@ -9,36 +9,51 @@ and an auditor starts from nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from ledger.books.layer import Posted
 from ledger.books.money import Money
 from ledger.books.refusing import refuse
 from ledger.books.registrations import Registrations
+from ledger.books.sayings import Sayings
+from ledger.books.signing import registers
 from ledger.books.undoing import Undoing
 from ledger.entry import SYSTEM_PLATFORM
+from ledger.signatures import Signature
 from ledger.state import Statement, Total
 
 
-class Books(Registrations, Money, Undoing):
+class Books(Registrations, Money, Undoing, Sayings):
     """The fold, with all it changed on top of what it lies on (`Layer`)."""
 
-    def post(self, index: int, platform: str, statement: Statement) -> list[Total]:
+    def post(
+        self,
+        index: int,
+        platform: str,
+        statement: Statement,
+        signatures: Sequence[Signature] = (),
+    ) -> list[Total]:
         """Admit `statement` as entry `index`, posted by `platform`; the totals it carries.
 
-        The statement has passed its schema. Raises Refusal and changes nothing.
+        Statement and signatures have passed their schemas. Raises Refusal and changes nothing.
         """
+        post = Posted(index, platform, statement, signatures)
         kind = statement["type"]
         if kind != "genesis":
             self._check_platform(platform, statement)
-        return _FOLDS[kind](self, index, platform, statement)
+        self.check_signers(post)
+        return _FOLDS[kind](self, post)
 
     def _check_platform(self, platform: str, statement: Statement) -> None:
-        registers_itself = statement["type"] == "party" and statement["id"] == platform
-        if not registers_itself and self.party(platform) is None:
+        if self.party(platform) is None and not registers(statement, platform):
             refuse("unknown_reference", "", f"platform {platform!r} is not a registered party")
 
-    def _genesis(self, index: int, platform: str, statement: Statement) -> list[Total]:
+    def _genesis(self, post: Posted) -> list[Total]:
+        index, platform, statement, _ = post
         if platform != SYSTEM_PLATFORM or index != 0:
             refuse("forbidden", "/type", "only the ledger itself writes its genesis, as entry 0")
         self.currencies = statement["currencies"]
+        self.new_origin = statement["origin"]
         return []
 
 
@@ -52,4 +67,6 @@ _FOLDS = {
     "transfer": Books._transfer,
     "refund": Books._refund,
     "return": Books._return,
+    "acknowledgement": Books._acknowledgement,
+    "attestation": Books._attestation,
 }

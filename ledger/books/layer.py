@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from heapq import merge
+from typing import NamedTuple
 
-from ledger.books.refusing import check_pieces, parse, refuse, unknown
+from ledger.books.refusing import check_pieces, know_below, parse, refuse, unknown
 from ledger.money import format_amount
+from ledger.signatures import Signature
 from ledger.spans import Span, free, lowest
 from ledger.state import (
     FEE_KINDS,
     Fund,
     Movement,
+    Party,
     Position,
     Registration,
     State,
@@ -20,6 +23,19 @@ from ledger.state import (
     Total,
     print_total,
 )
+
+
+class Posted(NamedTuple):
+    """What is to be entry `index`: a statement, who posts it, and who signed it."""
+
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a post
+    platform: str
+    statement: Statement
+    signatures: Sequence[Signature]
+
+    def signers(self) -> set[str]:
+        """The parties that are said to have signed."""
+        return {signature["party"] for signature in self.signatures}
 
 
 class Layer:
@@ -37,7 +53,9 @@ class Layer:
     ) -> None:
         self.base = base
         self.currencies = currencies
-        self.parties: dict[str, Registration] = {}
+        self.new_origin = ""
+        self.parties: dict[str, Party] = {}
+        self.key_owners: dict[bytes, str] = {}
         self.programmes: dict[str, Registration] = {}
         self.funds: dict[str, Fund] = {}
         self.positions: dict[str, Position] = {}
@@ -46,8 +64,21 @@ class Layer:
 
     # -- State, so that books can lie on books
 
-    def party(self, party_id: str) -> Registration | None:
+    @property
+    def origin(self) -> str:
+        return self.new_origin or self.base.origin
+
+    def leaf_hash(self, index: int) -> bytes | None:
+        return self.base.leaf_hash(index)
+
+    def root_at(self, size: int) -> bytes | None:
+        return self.base.root_at(size)
+
+    def party(self, party_id: str) -> Party | None:
         return self.parties.get(party_id) or self.base.party(party_id)
+
+    def key_owner(self, public: bytes) -> str | None:
+        return self.key_owners.get(public) or self.base.key_owner(public)
 
     def programme(self, programme_id: str) -> Registration | None:
         return self.programmes.get(programme_id) or self.base.programme(programme_id)
@@ -72,6 +103,7 @@ class Layer:
     def absorb(self, other: Layer) -> None:
         """Take over everything `other`, which lies on these books, has changed."""
         self.parties.update(other.parties)
+        self.key_owners.update(other.key_owners)
         self.programmes.update(other.programmes)
         self.funds.update(other.funds)
         self.positions.update(other.positions)
@@ -107,9 +139,7 @@ class Layer:
         return fund
 
     def _know_target(self, size: int, target: int, kinds: tuple[str, ...]) -> Movement:
-        if target >= size:
-            detail = f"index {target} is not on the ledger yet; its size is {size}"
-            refuse("unknown_reference", "/target", detail)
+        know_below(size, target)
         movement = self.movement(target)
         if movement is None or movement.kind not in kinds:
             refuse("wrong_target", "/target", f"entry {target} is not a {' or '.join(kinds)}")

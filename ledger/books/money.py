@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ledger.books.layer import Layer
+from ledger.books.layer import Posted
 from ledger.books.refusing import check_open, check_right, is_looser, net_of, refuse
-from ledger.state import Fund, Movement, Position, Statement, Total
+from ledger.books.signing import Signing
+from ledger.state import Fund, Movement, Position, Total
 
 BASIS_POINTS = 10_000
 
 
-class Money(Layer):
+class Money(Signing):
     """Money in, out, and from fund to fund (docs/format.md, "Totals and spans")."""
 
-    def _donation(self, index: int, platform: str, statement: Statement) -> list[Total]:
+    def _donation(self, post: Posted) -> list[Total]:
+        index, platform, statement, _ = post
         fund_id = statement["fund"]
         fund = self._know_fund(fund_id, "/fund")
         if "party" in statement.get("donor", {}):
@@ -34,6 +36,7 @@ class Money(Layer):
             _check_cost_cap(fund, before, changes)
         span = (before.line_end, before.line_end + net)
         after = before.moved(index, changes)
+        self._check_signed(post)
         self.positions[fund_id] = after
         self.movements[index] = Movement(
             "donation",
@@ -46,7 +49,8 @@ class Money(Layer):
         )
         return [self._total(fund_id, fund, before, after, [span] if net else [])]
 
-    def _disbursement(self, index: int, platform: str, statement: Statement) -> list[Total]:
+    def _disbursement(self, post: Posted) -> list[Total]:
+        index, platform, statement, _ = post
         fund_id = statement["fund"]
         fund = self._know_fund(fund_id, "/fund")
         if "party" in statement["recipient"]:
@@ -63,13 +67,17 @@ class Money(Layer):
             _check_cost_cap(fund, before, changes)
         pieces, cursor = self._outflow(fund_id, before, amount)
         after = before.moved(index, changes, cursor)
+        self._check_sanction(post, fund, amount)
+        self._check_signed(post)
         self.positions[fund_id] = after
+        recipient = statement["recipient"].get("party", "")
         self.movements[index] = Movement(
-            "disbursement", fund_id, amount, is_operational=is_operational
+            "disbursement", fund_id, amount, is_operational=is_operational, recipient=recipient
         )
         return [self._total(fund_id, fund, before, after, pieces)]
 
-    def _transfer(self, index: int, platform: str, statement: Statement) -> list[Total]:
+    def _transfer(self, post: Posted) -> list[Total]:
+        index, platform, statement, _ = post
         giver_id, taker_id = statement["from_fund"], statement["to_fund"]
         giver = self._know_fund(giver_id, "/from_fund")
         taker = self._know_fund(taker_id, "/to_fund")
@@ -89,9 +97,11 @@ class Money(Layer):
         pieces, cursor = self._outflow(giver_id, gives, amount)
         gave = gives.moved(index, {"transferred_out": amount}, cursor)
         took = takes.moved(index, {"transferred_in": amount})
+        self._check_sanction(post, giver, amount)
         if statement["basis"] != "terms" and "evidence" not in statement:
             detail = f"a transfer by {statement['basis']} shows its evidence"
             refuse("evidence_required", "/evidence", detail)
+        self._check_signed(post)
         span = (takes.line_end, takes.line_end + amount)
         self.positions[giver_id], self.positions[taker_id] = gave, took
         self.movements[index] = Movement(

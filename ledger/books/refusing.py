@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NoReturn
 
-from ledger.errors import Fault, Refusal
+from ledger.errors import BesideStatement, Fault, Refusal
 from ledger.money import AmountError, parse_amount
 from ledger.spans import PIECES_MAX, Span
 from ledger.state import Fund
@@ -17,6 +17,13 @@ def refuse(code: str, pointer: str, detail: str) -> NoReturn:
 
 def unknown(what: str, name: str, pointer: str) -> NoReturn:
     refuse("unknown_reference", pointer, f"no {what} {name!r} is registered")
+
+
+def know_below(size: int, target: int) -> None:
+    """Refuse what is said of an entry that is not there yet."""
+    if target >= size:
+        detail = f"index {target} is not on the ledger yet; its size is {size}"
+        refuse("unknown_reference", "/target", detail)
 
 
 def check_right(platform: str, fund: Fund, fund_id: str) -> None:
@@ -52,3 +59,8 @@ def parse(amount: str, exponent: int, pointer: str) -> int:
         return parse_amount(amount, exponent)
     except AmountError as error:
         refuse("invalid_amount", pointer, str(error))
+
+
+def refuse_beside(code: str, pointer: str, detail: str) -> NoReturn:
+    """Refuse for what stands beside the statement; pointer: from the post."""
+    raise BesideStatement(code, f"{pointer}: {detail}", [Fault(pointer, detail)])

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from heapq import merge
 
-from ledger.books.layer import Layer
+from ledger.books.layer import Posted
 from ledger.books.refusing import check_pieces, check_right, net_of, refuse
+from ledger.books.signing import Signing
 from ledger.spans import PIECES_MAX, Span, free, joined, lowest
-from ledger.state import Movement, Position, Statement, Total
+from ledger.state import Movement, Position, Total
 
 
-class Undoing(Layer):
+class Undoing(Signing):
     """Money back to a donor, or back to a fund (docs/format.md, "Totals and spans")."""
 
-    def _refund(self, index: int, platform: str, statement: Statement) -> list[Total]:
+    def _refund(self, post: Posted) -> list[Total]:
+        index, platform, statement, _ = post
         target = statement["target"]
         donation = self._know_target(index, target, ("donation",))
         fund_id = donation.fund
@@ -32,6 +34,9 @@ class Undoing(Layer):
             "payment_fees_returned": fees["payment"],
         }
         after = before.moved(index, changes, cursor)
+        # What the donor gave and nobody spent goes back without asking; the rest is others' money.
+        self._check_sanction(post, fund, sum(end - start for start, end in rest))
+        self._check_signed(post)
         self.positions[fund_id] = after
         for hole in own:
             self._add_hole(fund_id, hole)
@@ -75,7 +80,8 @@ class Undoing(Layer):
         check_pieces(joined(own + rest))
         return own, rest, rest[-1][1] if rest else before.cursor
 
-    def _return(self, index: int, platform: str, statement: Statement) -> list[Total]:
+    def _return(self, post: Posted) -> list[Total]:
+        index, platform, statement, _ = post
         moved = self._know_target(index, statement["target"], ("disbursement", "transfer"))
         giver_id, taker_id = moved.fund, moved.to_fund
         giver = self._known_fund(giver_id)
@@ -87,24 +93,25 @@ class Undoing(Layer):
             detail = f"of the target {self._print(left, giver.currency)} is left"
             refuse("exceeds_original", "/amount", detail)
         if taker_id:
-            totals = self._return_transfer(index, moved, amount)
+            totals = self._return_transfer(post, moved, amount)
         else:
-            totals = self._return_disbursement(index, moved, amount)
+            totals = self._return_disbursement(post, moved, amount)
         self.movements[statement["target"]] = moved._replace(undone=moved.undone + amount)
         return totals
 
-    def _return_disbursement(self, index: int, moved: Movement, amount: int) -> list[Total]:
+    def _return_disbursement(self, post: Posted, moved: Movement, amount: int) -> list[Total]:
         before = self._position(moved.fund)
         changes = {
             "returned": amount,
             "operational_returned": amount if moved.is_operational else 0,
         }
-        after = before.moved(index, changes)
+        after = before.moved(post.index, changes)
+        self._check_signed(post)
         self.positions[moved.fund] = after
         span = (before.line_end, before.line_end + amount)
         return [self._total(moved.fund, self._known_fund(moved.fund), before, after, [span])]
 
-    def _return_transfer(self, index: int, moved: Movement, amount: int) -> list[Total]:
+    def _return_transfer(self, post: Posted, moved: Movement, amount: int) -> list[Total]:
         giver, taker = self._known_fund(moved.fund), self._known_fund(moved.to_fund)
         gives, takes = self._position(moved.fund), self._position(moved.to_fund)
         start = max(moved.start, takes.cursor)
@@ -115,8 +122,10 @@ class Undoing(Layer):
             detail = f"of this transfer the fund {moved.to_fund!r} still holds {held}"
             refuse("insufficient_funds", "/amount", detail)
         check_pieces(pieces)
-        took = takes.moved(index, {"transferred_in_returned": amount})
-        gave = gives.moved(index, {"transferred_out_returned": amount})
+        took = takes.moved(post.index, {"transferred_in_returned": amount})
+        gave = gives.moved(post.index, {"transferred_out_returned": amount})
+        # Whoever said that it came must agree that it goes back.
+        self._check_signed(post, *([taker.owner] if moved.is_received else []))
         self.positions[moved.to_fund], self.positions[moved.fund] = took, gave
         for hole in pieces:
             self._add_hole(moved.to_fund, hole)

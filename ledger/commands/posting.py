@@ -15,7 +15,7 @@ from ledger.commands.shared import WRONG, json_option, opened, print_json, progr
 from ledger.config import Config
 from ledger.entry import read_json
 from ledger.errors import Refusal
-from ledger.target import Target
+from ledger.target import Target, post_of
 
 if TYPE_CHECKING:
     from ledger.importers.giving360 import Report
@@ -50,7 +50,9 @@ def _target(
     else:
         with opened() as ledger:
             itself = {"type": "party", "id": platform}.items()
-            registers_itself = any(itself <= statement.items() for statement in statements)
+            registers_itself = any(
+                itself <= statement.get("statement", statement).items() for statement in statements
+            )
             if not registers_itself and ledger.register_platform(platform):
                 say(f"Registered the platform {platform!r}, which is new on this ledger.")
             yield ledger.at(platform)
@@ -85,7 +87,7 @@ def _batches(statements: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, An
     batch: list[dict[str, Any]] = []
     room = BATCH_BYTES
     for statement in statements:
-        size = len(json.dumps({"statement": statement}))
+        size = len(json.dumps(post_of(statement)))
         if batch and (len(batch) == BATCH or size > room):
             yield batch
             batch, room = [], BATCH_BYTES
@@ -98,21 +100,15 @@ def _batches(statements: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, An
 def _read_statements(data: bytes) -> list[dict[str, Any]]:
     """The statements of a file: one, an array, `{"entries": [...]}`, or one a line.
 
-    Each may stand bare or, as the API takes it, within {"statement": ...}.
+    Each may stand bare or, as the API takes it, within {"statement": ..., "signatures": [...]}.
     """
     return [_read_post(number, post) for number, post in enumerate(_documents(data), 1)]
 
 
 def _read_post(number: int, post: Any) -> dict[str, Any]:
-    statement = post
-    if isinstance(post, dict) and "statement" in post:
-        statement = post["statement"]
-        if extra := sorted(post.keys() - {"statement"}):
-            detail = f"statement {number} comes with {', '.join(extra)}, which is not taken yet"
-            raise Refusal("not_supported", detail)
-    if not isinstance(statement, dict):
+    if not isinstance(post, dict) or not isinstance(post.get("statement", post), dict):
         raise Refusal("malformed", f"statement {number} is not an object")
-    return statement
+    return post
 
 
 def _documents(data: bytes) -> list[Any]:

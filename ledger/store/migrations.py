@@ -4,8 +4,9 @@
 its hashes stand beside the entries, so that no commit writes a growing tile again. `head` is
 the log's tip and the checkpoint that covers it. The rest follows from the log and could be
 rebuilt: `refs`, `terms` (what the filters look up, of the entries below `indexed`: for each run
-of entries the indexes a term applies to, as a JSON array), the current `parties`, `programmes`
-and `funds`, and what the books remember of refunds and returns. `keys` alone is not of the log.
+of entries the indexes a term applies to, as a JSON array), the current `parties`, `programmes`,
+`funds`, the `key_owners`, and what the books remember of refunds, returns and
+acknowledgements. `keys`, those of the API, alone is not of the log.
 Money is in minor units.
 """
 
@@ -103,3 +104,18 @@ def m0001_ledger(db: Database) -> None:
     )
     db.execute(_MONEY_VIEW.format(name="donations", type="donation", columns=donation))
     db.execute(_MONEY_VIEW.format(name="disbursements", type="disbursement", columns=disbursement))
+
+
+@migrations()
+def m0002_signatures(db: Database) -> None:
+    # Of a ledger of before, no party has keys and nothing is acknowledged.
+    db.execute("ALTER TABLE parties ADD COLUMN keys TEXT NOT NULL DEFAULT '[]'")
+    db.execute("ALTER TABLE parties ADD COLUMN signed_only INTEGER NOT NULL DEFAULT 0")
+    db.execute(
+        "CREATE TABLE key_owners (public BLOB PRIMARY KEY, party TEXT NOT NULL) "
+        "STRICT, WITHOUT ROWID"
+    )
+    db.execute(
+        'CREATE TABLE acknowledged (target INTEGER PRIMARY KEY, "index" INTEGER NOT NULL, '
+        "is_received INTEGER NOT NULL) STRICT"
+    )

@@ -235,7 +235,11 @@ class SqliteStore:
 
     def tip(self) -> Tip:
         """The committed tip. A writer asks its transaction instead, under the lock."""
-        return Transaction(self._reader(), self._recall).head().tip
+        return self.state().head().tip
+
+    def state(self) -> Transaction:
+        """What the books may ask, as of now; for whoever only looks."""
+        return Transaction(self._reader(), self._recall)
 
     def entry_bytes(self, index: int) -> bytes:
         """The exact bytes of an entry. Raises NotFound."""

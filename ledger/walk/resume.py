@@ -22,9 +22,10 @@ import msgspec
 
 from ledger.disk import replacing
 from ledger.errors import SetupError
-from ledger.scratch import DIGEST_BYTES, MOVEMENT_BYTES, MovementFile, RefFile
+from ledger.scratch import DIGEST_BYTES, MOVEMENT_BYTES, LeafFile, MovementFile, RefFile
 from ledger.spans import Span
-from ledger.state import Fund, Movement, Position, Registration
+from ledger.state import Fund, Movement, Party, Position, Registration
+from ledger.tlog.merkle import HASH_SIZE
 
 WORTH_ENTRIES = 100_000  # fewer are read again in a few seconds
 EVERY_S = 10.0
@@ -42,8 +43,10 @@ class Saved(msgspec.Struct, forbid_unknown_fields=True):
     frontier: list[bytes]
     rows: list[list[bytes]]
     done: list[int]
+    origin: str
     currencies: dict[str, int]
-    parties: dict[str, Registration]
+    parties: dict[str, Party]
+    key_owners: dict[bytes, str]
     programmes: dict[str, Registration]
     funds: dict[str, Fund]
     positions: dict[str, Position]
@@ -61,7 +64,7 @@ class Scratch:
     heads: Sequence[tuple[int, bytes]] = ()  # signed ones that were seen and not finished
 
     def __init__(self) -> None:
-        self.movements, self.refs = MovementFile(), RefFile()
+        self.movements, self.refs, self.leaves = MovementFile(), RefFile(), LeafFile()
 
     def is_due(self) -> bool:
         """Whether it is time to `save`."""
@@ -76,6 +79,7 @@ class Scratch:
     def close(self) -> None:
         self.movements.close()
         self.refs.close()
+        self.leaves.close()
 
 
 class KeptScratch(Scratch):
@@ -114,16 +118,20 @@ class KeptScratch(Scratch):
 
     def _open(self) -> None:
         """Open the files, cut to what is in the saved state: what lies beyond is newer."""
-        movements, refs = (_open(self._directory / name) for name in ("movements", "refs"))
+        names = ("movements", "refs", "leaves")
+        movements, refs, leaves = (_open(self._directory / name) for name in names)
         saved = self.saved
         if saved is not None:
             _check_length(self._directory / "movements", saved.size * MOVEMENT_BYTES)
             _check_length(self._directory / "refs", saved.refs * DIGEST_BYTES)
+            _check_length(self._directory / "leaves", saved.size * HASH_SIZE)
         self.movements = MovementFile(movements, saved.names if saved else ("",))
         self.refs = RefFile(refs)
         self.movements.flush(saved.size if saved else 0)
         self.movements.apply(saved.changed if saved else {})
         self.refs.truncate(saved.refs if saved else 0)
+        self.leaves = LeafFile(leaves)
+        self.leaves.flush(saved.size if saved else 0)
 
     def is_due(self) -> bool:
         waited = time.monotonic() - self._saved_at
@@ -133,6 +141,7 @@ class KeptScratch(Scratch):
         try:
             self.movements.flush(state.size)
             state.refs = self.refs.flush()
+            self.leaves.flush(state.size)
             state.names, state.changed = self.movements.names, self.movements.changed
             _replace(self._path, msgspec.msgpack.encode(state))
             # Only now: whoever goes on from the state does it again, should this be cut short.
