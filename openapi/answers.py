@@ -67,11 +67,13 @@ SCHEMAS: dict[str, Json] = {
     "Entry": _object(
         "A statement as it was sealed into the log.",
         "totals",
+        "signatures",
         index=INDEX,
         platform=PARTY | {"description": "Who posted it; `ledger` is the ledger itself."},
         prev=HEX | {"description": "The leaf hash of the entry before; 64 zeros for entry 0."},
         recorded_at={"type": "string", "format": "date-time"},
         statement=ref("SealedStatement"),
+        signatures={"type": "array", "items": ref("Signature"), "minItems": 1},
         totals={"type": "array", "items": ref("Total"), "minItems": 1},
     ),
     "EntryItem": _object("An entry and its leaf hash.", **_ENTRY),

@@ -20,7 +20,7 @@ from openapi.answers import SCHEMAS, ref
 from openapi.fields import Json, Plugin
 from openapi.paths import JSON, OPERATIONS, Operation
 from openapi.story import Ask, Story, told
-from schemas.statements import STATEMENTS
+from schemas.statements import SIGNATURES_MAX, STATEMENTS, SignatureSchema
 
 TARGET = Path(web.__file__).with_name("static") / "openapi.json"
 # The ledger alone writes these.
@@ -58,7 +58,7 @@ HEADERS: dict[str, Json] = {
     "Allow": {"description": "The methods of this path.", "schema": {"type": "string"}},
 }
 TAGS = {
-    "posting": "For platforms. Needs an API key.",
+    "posting": "For platforms, by API key; and for a party that acknowledges, by its signature.",
     "reading": "Entries and receipts. Reading needs no key.",
     "what is registered": "The current statement of each party, programme and fund.",
     "proofs": "RFC 6962 proofs, for verifiers.",
@@ -148,13 +148,17 @@ def _rules(story: Story) -> list[Rule]:
 def _add_schemas(spec: APISpec, story: Story) -> None:
     for kind, schema in STATEMENTS.items():
         spec.components.schema(_name(schema), schema=schema)
-        shown = [s for _, s in story.statements if s["type"] == kind][:1]
+        shown = [s for _, s in story.all_statements() if s["type"] == kind][:1]
         if shown:
             spec.components.schemas[_name(schema)]["examples"] = shown
     posted = [kind for kind in STATEMENTS if kind not in SYSTEM_TYPES]
     spec.components.schema("Statement", _union(posted))
     spec.components.schema("SealedStatement", _union(STATEMENTS))
-    spec.components.schema("Post", _closed(statement=ref("Statement")))
+    spec.components.schema("Signature", schema=SignatureSchema)
+    post = _closed(statement=ref("Statement"))
+    signatures = {"type": "array", "items": ref("Signature"), "uniqueItems": True}
+    post["properties"]["signatures"] = signatures | {"minItems": 1, "maxItems": SIGNATURES_MAX}
+    spec.components.schema("Post", post)
     entries = {"type": "array", "items": ref("Post"), "minItems": 1, "maxItems": BATCH_MAX}
     spec.components.schema("Batch", _closed(entries=entries))
     spec.components.schema("Submission", {"oneOf": [ref("Post"), ref("Batch")]})
@@ -186,7 +190,7 @@ def _operation(operation: Operation, doc: str, story: Story) -> Json:
     if operation.parameters:
         described["parameters"] = [dict(parameter) for parameter in operation.parameters]
     if operation.body is not None:
-        described["security"] = [{"key": []}]
+        described["security"] = [{"key": []}, {}]
         media = {"schema": operation.body, "examples": _posts(story)}
         described["requestBody"] = {"required": True, "content": {JSON: media}}
     described["responses"] = _answers(operation) | _problems(operation)
@@ -200,6 +204,8 @@ def _posts(story: Story) -> Json:
     posts: Json = {}
     for _, statement in story.statements:
         posts.setdefault(statement["type"], {"value": {"statement": statement}})
+    for _, post in story.signed:
+        posts.setdefault(post["statement"]["type"], {"value": post})
     gifts = [{"statement": s} for _, s in story.statements if s["type"] == "donation"][:2]
     return posts | {"batch": {"summary": "several, all or none", "value": {"entries": gifts}}}
 

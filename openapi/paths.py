@@ -124,7 +124,8 @@ _POST = Operation(
     description=f"One post, or a batch of 1 to {BATCH_MAX:,} that is sealed whole or not at all; "
     f"at most {BODY_BYTES_MAX >> 20} MiB. The answer comes when it is on disk, and its checkpoint "
     "covers it. Sending again is always safe: a `ref` that was sealed is answered with its first "
-    "entry. After a timeout or a 503, send the same bytes again.",
+    "entry. After a timeout or a 503, send the same bytes again. One acknowledgement alone needs "
+    "no API key when the party it is `by` has signed it, for itself as the platform.",
     body=ref("Submission"),
 )
 

@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 
 from ledger.entry import entry_hash
 from ledger.service import Ledger
+from tests.signers import acknowledgement, keyed, signed
 from tests.support import (
     ORIGIN,
     Api,
@@ -72,7 +73,7 @@ def story() -> Iterator[tuple[str, Statement]]:
     yield "kita", fund("kosong")
     yield "kita", programme("air", lead="dinkes", ref="programme.air.2", supersedes=6)
     donor = {"kind": "organisation", "party": "yayasan"}
-    for number in range(SIZE - 11):
+    for number in range(SIZE - 11 - 3):
         platform, ref = ("kita", "lain")[number % 2], f"n{number}"
         match number % 7:
             case 0 | 1 | 2:
@@ -95,4 +96,13 @@ def fill(database: Path) -> None:
         ledger.register_platform(platform)
     for platform, group in itertools.groupby(story(), key=lambda one: one[0]):
         ledger.post(platform, [statement for _, statement in group])
+    acknowledged(ledger)
     ledger.close()
+
+
+def acknowledged(ledger: Ledger) -> None:
+    """Money goes to a party with a key, which says that it came."""
+    ledger.post("kita", [signed(keyed("penerima"), "penerima")])
+    [paid] = ledger.post("kita", [disbursement("air", recipient={"party": "penerima"})]).entries
+    statement = acknowledgement(paid.index, paid.leaf_hash, "penerima")
+    ledger.post("kita", [signed(statement, "penerima")])

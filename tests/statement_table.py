@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ledger.entry import INTEGER_MAX
+from tests.signers import key
 from tests.support import Statement
 
 HASH = "0123456789abcdef" * 4
@@ -123,6 +124,12 @@ URL = Kind(
 )  # fmt: skip
 FLAG = Kind([True, False], [0, 1, "true", "", [], {}])
 LATER = Kind([], ["x", 1, True, ["x"], {"x": 1}], "not_supported")
+# Only what a pattern can tell; tests/test_schemas.py has the rest.
+VKEY = Kind(
+    [key("yayasan", 9).vkey],
+    ["", key("yayasan").vkey[:-1], key("yayasan").vkey + "\n",
+     key("yayasan").vkey.replace("+", " "), "yayasan+00000000+AQ==", *NOT_TEXTS],
+)  # fmt: skip
 PARTY_KIND = one_of(
     *"government private ngo community platform foundation academic media auditor".split(),
     "multilateral",
@@ -184,6 +191,48 @@ class Type(NamedTuple):
 
 
 TYPES = {
+    "acknowledgement": Type(
+        {
+            "target": 9,
+            "target_leaf": HASH,
+            "by": "posyandu",
+            "status": "partial",
+            "amount": "100.50",
+            "occurred_at": "2026-01-05T09:00:00Z",
+            "evidence": [A_FILE],
+        },
+        "target target_leaf by status occurred_at",
+        {
+            "/target": whole(),
+            "/target_leaf": HEX,
+            "/by": ID,
+            "/status": Kind(["partial"], ["", "Partial", "partial\n", "lost", *NOT_TEXTS]),
+            "/amount": AMOUNT,
+            "/occurred_at": TIME,
+            **EVIDENCE,
+        },
+    ),
+    "attestation": Type(
+        {
+            "by": "auditor",
+            "checkpoint": {"origin": "ledger.example/2026", "size": 5, "root": HASH},
+            "opinion": "qualified",
+            "scope_funds": ["air"],
+            "evidence": [A_FILE],
+        },
+        "by checkpoint opinion",
+        {
+            "/by": ID,
+            "/checkpoint": Object(["origin", "size", "root"]),
+            "/checkpoint/origin": text(200),
+            "/checkpoint/size": whole(1),
+            "/checkpoint/root": HEX,
+            "/opinion": one_of("unqualified", "qualified", "adverse", "disclaimer"),
+            "/scope_funds": Array(32, lambda i: f"f{i}"),
+            "/scope_funds/0": ID,
+            **EVIDENCE,
+        },
+    ),
     "genesis": Type(
         {
             "format": "amanah/1",
@@ -207,6 +256,8 @@ TYPES = {
             "id": "yayasan",
             "name": "Yayasan Gizi Nusantara",
             "kind": "foundation",
+            "keys": [key("yayasan").vkey],
+            "signed_only": True,
             "area": "ID-NT",
             "registry": "GB-COH-07831511",
             "url": "https://example.org",
@@ -214,11 +265,12 @@ TYPES = {
         },
         "id name kind",
         {
-            "/id": ID,
+            "/id": Kind(["yayasan"], ID.bad),  # its keys are named so
             "/name": text(140),
             "/kind": PARTY_KIND,
-            "/keys": LATER,
-            "/signed_only": LATER,
+            "/keys": Array(8, lambda i: key("yayasan", i).vkey),
+            "/keys/0": VKEY,
+            "/signed_only": FLAG,
             "/area": text(40),
             "/registry": text(80),
             "/url": URL,
@@ -266,7 +318,15 @@ TYPES = {
             "owner": "yayasan",
             "platforms": ["kita", "lain"],
             "currency": "IDR",
-            "policy": {"cost_cap_bp": 1000},
+            "policy": {
+                "cost_cap_bp": 1000,
+                "approvals": {
+                    "from_amount": "500",
+                    "needed": 1,
+                    "approvers": [f"p{i}" for i in range(8)],
+                },
+                "evidence_from_amount": "700",
+            },
             "status": "open",
             "category": "water",
             "programmes": ["bebas-stunting"],
@@ -290,8 +350,12 @@ TYPES = {
             "/currency": CURRENCY,
             "/policy": Object([], may_be_empty=True),
             "/policy/cost_cap_bp": whole(most=10_000),
-            "/policy/approvals": LATER,
-            "/policy/evidence_from_amount": LATER,
+            "/policy/approvals": Object(["from_amount", "needed", "approvers"]),
+            "/policy/approvals/from_amount": AMOUNT,
+            "/policy/approvals/needed": whole(1, 8),
+            "/policy/approvals/approvers": Array(32, lambda i: f"p{i}"),
+            "/policy/approvals/approvers/0": ID,
+            "/policy/evidence_from_amount": AMOUNT,
             "/status": one_of("open", "closed"),
             "/category": text(40),
             "/programmes": Array(32, lambda i: f"p{i}"),

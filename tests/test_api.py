@@ -304,13 +304,16 @@ REFUSED: dict[str, tuple[list[Statement], Statement, str]] = {
         "/evidence",
     ),
 }
-# malformed and duplicate_ref have tests above; too_fragmented is in test_scenarios.py.
-ELSEWHERE = {"malformed", "duplicate_ref", "too_fragmented", "amount_too_large"}
+# malformed and duplicate_ref have tests above; too_fragmented is in test_scenarios.py, and what is
+# said of signatures in test_signed_posts.py.
+SIGNED = {"key_taken", "approval_required", "signature_invalid", "signature_required"}
+ELSEWHERE = {"malformed", "duplicate_ref", "too_fragmented", "amount_too_large", *SIGNED}
 
 
 def test_every_code_has_a_case_and_a_status() -> None:
     assert REFUSED.keys() | ELSEWHERE == REFUSALS.keys()
     assert {code for code in REFUSALS if STATUSES.get(code, 422) == 409} == {
+        "key_taken",
         "ref_conflict",
         "stale",
     }
@@ -368,15 +371,11 @@ SHAPES: dict[str, tuple[Any, str, list[str]]] = {
         "invalid",
         ["/a~1b", "/z"],
     ),
-    "signatures, not yet": (
-        {"statement": donation(), "signatures": []},
-        "not_supported",
-        ["/signatures"],
-    ),
+    "no signatures": ({"statement": donation(), "signatures": []}, "invalid", ["/signatures"]),
     "disclosures, not yet": (
-        {"statement": donation(), "signatures": [], "disclosures": []},
+        {"statement": donation(), "disclosures": []},
         "not_supported",
-        ["/disclosures", "/signatures"],
+        ["/disclosures"],
     ),
     "no posts": ({"entries": []}, "invalid", ["/entries"]),
     "no array of posts": ({"entries": {"statement": donation()}}, "invalid", ["/entries"]),

@@ -103,7 +103,7 @@ class Attack(NamedTuple):
 def again(world: World, ref: str, **more: Any) -> Statement:
     """The statement that replaces the party or fund of `ref`."""
     index = world.at[ref]
-    statement = json.loads(world.ledger.store.entry_bytes(index))["statement"]
+    statement: Statement = json.loads(world.ledger.store.entry_bytes(index))["statement"]
     return statement | {"ref": f"{ref}.2", "supersedes": index} | more
 
 

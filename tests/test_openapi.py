@@ -106,6 +106,7 @@ UNSAID = {
     "currency": "a currency that is not in the table",
     "url uri": "an address without a host",
     "baseline target": "minus zero",
+    "0": "a key whose ID is not its own",
     "amount goal_amount": "more decimals than the currency has",
 }
 

@@ -318,6 +318,7 @@ def test_what_is_not_understood_is_not_lost(auditor: Auditor, log: Log) -> None:
 def test_all_of_the_books_is_kept() -> None:
     """A field more must be saved too, or a resumed audit would judge by less."""
     kept = {"parties", "programmes", "funds", "positions", "new_holes", "currencies", "movements"}
+    kept |= {"key_owners", "new_origin"}
     assert vars(Books(EmptyState(), {})).keys() == kept | {"base"}
 
 

@@ -14,6 +14,7 @@ from ledger.errors import Refusal
 from ledger.service import Ledger
 from ledger.signing import PartyKey, canonical, signed_text
 from ledger.store.rebuild import Comparison
+from ledger.tlog import ed25519
 from ledger.tlog.checkpoint import parse_checkpoint
 from ledger.tlog.note import SigningKey, VerifierKey, parse_note
 from ledger.tlog.policy import Policy
@@ -332,13 +333,13 @@ def test_what_the_door_verified_is_not_verified_under_the_lock(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verified: list[bytes] = []
-    real = signatures.ed25519.verify
+    real = ed25519.verify
 
     def verify(public: bytes, signature: bytes, text: bytes) -> None:
         verified.append(text)
         real(public, signature, text)
 
-    monkeypatch.setattr(signatures.ed25519, "verify", verify)
+    monkeypatch.setattr(ed25519, "verify", verify)
     desk(signed(keyed("pernah"), "pernah"))
     desk(signed(donation_of(desk), "pernah"))
     assert len(verified) == 2

@@ -21,6 +21,7 @@ from ledger.service import Ledger
 from ledger.store.migrations import migrations
 from tests.command_line import Amanah, found, verdict
 from tests.damage import copy_ledger
+from tests.signers import acknowledgement, keyed, signed
 from tests.simulator import flipped
 from tests.support import (
     ORIGIN,
@@ -52,6 +53,12 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ledger.post(PLATFORM, [refund(n, f"refund-{n}", amount="400")])
     paid = ledger.post(PLATFORM, [disbursement("gizi")]).entries[0].index
     ledger.post(PLATFORM, [returned(paid, amount="7")])
+    for name, status in (("desa", "received"), ("kota", "disputed")):
+        ledger.post(PLATFORM, [signed(keyed(name), name)])
+        out = disbursement("air", f"to-{name}", amount="5", recipient={"party": name})
+        [sent] = ledger.post(PLATFORM, [out]).entries
+        said = acknowledgement(sent.index, sent.leaf_hash, name, f"from-{name}", status=status)
+        ledger.post(PLATFORM, [signed(said, name)])
     rest = SIZE - ledger.store.size()
     ledger.post(PLATFORM, [donation("air", f"late-{n}") for n in range(rest)])
     with ledger.store.writing() as transaction:
@@ -154,7 +161,7 @@ def insert_another(table: str) -> Change:
     def change(connection: sqlite3.Connection) -> None:
         row = first_rows(connection, table)[0]
         key = primary_key(connection, table).split(", ")[0].strip('"')
-        row[key] = row[key] + 5000 if isinstance(row[key], int) else f"{row[key]}x"
+        row[key] = row[key] + 5000 if isinstance(row[key], int) else other(row[key])
         marks = ", ".join("?" * len(row))
         connection.execute(f"INSERT INTO {table} VALUES ({marks})", tuple(row.values()))
 
@@ -290,7 +297,7 @@ PROVED: dict[str, tuple[Change, int | None, str]] = {
 
 # What follows from the log. `verify` reads none of it, so its verdict stays; who serves or seals
 # by it needs `amanah doctor`, which names it, and `amanah rebuild`, which makes it anew.
-DERIVED = ("refs", "terms", "parties", "programmes", "funds", "undone", "holes")
+DERIVED = tuple("refs terms parties key_owners programmes funds undone acknowledged holes".split())
 REBUILDABLE: dict[str, Change] = {
     "entries.leaf_hash under a full tile": edit("entries", "leaf_hash", AT),
     "head.indexed": edit("head", "indexed"),

@@ -133,8 +133,7 @@ def test_what_is_not_understood_is_a_line_and_nothing_else(ledger: Ledger, expor
     honest = LyingLog.of(ledger)
     for liar in (
         honest.copy().append("ledger", tomorrow),
-        honest.copy().append("kita", party("kita"), signatures=["later"]),
-        honest.copy().append("kita", party("kita", keys=["later"])),
+        honest.copy().append("kita", party("kita"), goods=["later"]),
     ):
         liar.seal()
         assert b"".join(lines.export(Log(liar, liar.checkpoint()))).count(b"\n") == 2
