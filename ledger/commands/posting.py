@@ -69,7 +69,7 @@ def post(file: BinaryIO, platform: str | None, url: str | None, as_json: bool) -
     Posting the same file again is safe: what is on the ledger already is only replayed, so an
     interrupted run is taken up by running it again.
     """
-    statements = _read_statements(file.read())
+    statements = read_statements(file.read())
     with _target(platform, url, statements=statements) as target:
         start = 0
         for batch in _batches(statements):
@@ -97,7 +97,7 @@ def _batches(statements: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, An
         yield batch
 
 
-def _read_statements(data: bytes) -> list[dict[str, Any]]:
+def read_statements(data: bytes) -> list[dict[str, Any]]:
     """The statements of a file: one, an array, `{"entries": [...]}`, or one a line.
 
     Each may stand bare or, as the API takes it, within {"statement": ..., "signatures": [...]}.
