@@ -246,9 +246,11 @@ def test_another_history_against_known_heads(judges: Judges, log: Log, honest: L
 
 NOT_UNDERSTOOD: dict[str, tuple[Callable[[Log], object], str]] = {
     "a type": (lambda log: log.insert(PLACE, PLATFORM, {"type": "report", "ref": "r"}), "report"),
-    "signatures": (lambda log: log.edit(PLACE, signatures=[{"party": "x"}]), "signatures"),
     "goods": (lambda log: log.edit(PLACE, goods=[{"fund": "air"}]), "goods"),
-    "keys of a party": (lambda log: log.edit_statement(300, keys=["x"]), "/keys"),
+    "what a donor can prove": (
+        lambda log: log.edit_statement(299, donor={"kind": "pooled", "holder": "x"}),
+        "/donor/holder",
+    ),
     "a format": (lambda log: log.edit_statement(0, format="amanah/2"), "genesis"),
 }
 

@@ -405,13 +405,23 @@ class Fold:
         self._spelling(statement)
         self._new_ref(platform, statement)
         if kind == "genesis":
+            self._signers(statement)
             return self._genesis(platform, statement)
         if not (kind == "party" and statement["id"] == platform):
             self._known("party", platform)
+        self._signers(statement)
         step = getattr(self, "_register" if kind in self.named else f"_{kind}")
         totals: list[Json] = step(platform, statement)
         self._seal(platform, statement)
         return totals
+
+    def _signers(self, statement: Json) -> None:
+        """Hook: who signed is known (signing.py)."""
+
+    def _last_steps(self, moves: list[Move], unproved: bool) -> None:
+        """Evidence; and the hook of what else comes last (signing.py)."""
+        if unproved:
+            raise Refused("evidence_required", "evidence, as the basis is not terms", "none")
 
     def pass_over(self, platform: str, statement: Json) -> None:
         """Count an entry whose statement is not understood; ref and platform are still checked."""
@@ -648,8 +658,7 @@ class Fold:
         for move, counters in zip(moves, after, strict=True):
             largest = max(*counters.values(), self.purses[move.fund].end + move.inflow)
             self._at_most("amount_too_large", largest, LIMIT_MINOR - 1)
-        if unproved:
-            raise Refused("evidence_required", "evidence, as the basis is not terms", "none")
+        self._last_steps(moves, unproved)
         return [self._apply(move, now) for move, now in zip(moves, after, strict=True)]
 
     def _apply(self, move: Move, counters: dict[str, int]) -> Json:
@@ -685,13 +694,6 @@ def _references(statement: Json) -> Iterator[tuple[str, str]]:
         yield "party", participant["party"]
     for programme in statement.get("programmes", []):
         yield "programme", programme
-
-
-def unchecked(statement: Json) -> list[str]:
-    """Fields of known types whose rules (signatures, approvals) are not checked here."""
-    names = [name for name in ("keys", "signed_only") if statement.get(name)]
-    policy = statement.get("policy", {})
-    return names + [f"policy.{name}" for name in policy if name != "cost_cap_bp"]
 
 
 def _amounts(statement: Json) -> Iterator[str]:

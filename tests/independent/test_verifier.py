@@ -350,7 +350,7 @@ def test_a_missing_file_is_a_fault(path: str) -> None:
 # --- what this verifier does not understand is never sound
 
 
-@pytest.mark.parametrize("kind", ["report", "acknowledgement", "key", "brand_new"])
+@pytest.mark.parametrize("kind", ["report", "key", "brand_new"])
 def test_an_unknown_type_is_not_understood(kind: str) -> None:
     entries = fresh(SMALL)
     platform = "ledger" if kind == "key" else "openhand"
@@ -363,15 +363,25 @@ def test_an_unknown_type_is_not_understood(kind: str) -> None:
     assert report.not_understood == [(len(entries), f"{kind} statement")]
 
 
-def test_signatures_and_approvals_are_not_understood() -> None:
+def test_goods_are_not_understood() -> None:
     entries = fresh(SMALL)
-    party, fund = first_of("party"), first_of("fund")
-    entries[party]["signatures"] = [{"party": "openhand", "sig": "AAAA"}]
-    entries[fund]["statement"]["policy"]["evidence_from_amount"] = "1000"
+    party = first_of("party")
+    entries[party]["goods"] = [{"fund": "openhand"}]
     report = check(publish(linked(entries)))
     assert report.fault is None
-    assert [index for index, _ in report.not_understood] == [party, fund]
+    assert [index for index, _ in report.not_understood] == [party]
     assert str(report).startswith("NOT UNDERSTOOD")
+
+
+def test_signatures_without_their_form_are_a_fault() -> None:
+    entries = fresh(SMALL)
+    party = first_of("party")
+    shapes: list[Any] = [[{"party": "openhand", "sig": "AAAA"}], "x", [{"party": "openhand"}]]
+    for wrong in shapes:
+        entries[party]["signatures"] = wrong
+        report = check(publish(linked(entries)))
+        assert report.fault is not None
+        assert (report.fault.index, report.fault.what) == (party, "invalid")
 
 
 # --- keys
