@@ -21,6 +21,7 @@ from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 
 from ledger import api
 from ledger.app import create_app, log_line, request_id_of
+from ledger.batches import BODY_BYTES_MAX
 from ledger.drain import DrainingProtocol
 from ledger.problems import SECURITY_HEADERS, Reply, is_ours, problem_of
 from ledger.sequencer import Pending, Sequencer
@@ -173,7 +174,7 @@ class Application:
 async def _read(receive: Receive) -> bytes | None:
     """The body of a request; one byte more than is taken when it is longer than that."""
     parts: list[bytes] = []
-    room = api.BODY_BYTES_MAX + 1
+    room = BODY_BYTES_MAX + 1
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":

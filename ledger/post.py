@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from ledger.batches import BATCH_MAX
 from ledger.entry import canonical, plain_json, pointer_token, read_json
 from ledger.errors import Fault, Refusal
 from ledger.tripwire import may_hold, suspect
 from schemas.check import check_statement
 
-BATCH_MAX = 1_000
 FUTURE_MAX = timedelta(minutes=5)
 _POST_FIELDS = frozenset({"statement"})
 _POST_UNSUPPORTED = frozenset({"signatures", "disclosures"})
