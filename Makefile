@@ -132,4 +132,4 @@ requirements:
 clean:
 	rm -rf $(VENV) .venv-lock $(FOREIGN) build dist *.egg-info .coverage htmlcov mutants
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find bench fuzz ledger openapi schemas tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find amanah bench fuzz ledger openapi schemas tests -name __pycache__ -type d -prune -exec rm -rf {} +

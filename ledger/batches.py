@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ledger.errors import TooLarge
@@ -14,7 +14,7 @@ BODY_BYTES_MAX = 4 * 1024 * 1024
 BATCH = 500
 BATCH_BYTES = 2 * 1024 * 1024
 
-Post = Mapping[str, Any]  # as the API takes it: {"statement": {...}} and what comes with it
+Post = dict[str, Any]  # as the API takes it: {"statement": {...}} and what comes with it
 
 
 def encode_posts(posts: Sequence[Post], is_batch: bool = True) -> bytes:

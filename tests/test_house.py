@@ -58,6 +58,9 @@ FLOORS = {
     "ledger.web": 8,
     "ledger.app": 9,
     "ledger.drain": 0,
+    "ledger.trust": 8,
+    "ledger.proving": 9,
+    "amanah": 10,
     "ledger.asgi": 10,
     "ledger.demo": 10,
     "ledger.commands.*": 11,
@@ -78,7 +81,7 @@ def module_name(path: Path) -> str:
 
 MODULES = {
     module_name(path): path
-    for package in ("ledger", "schemas")
+    for package in ("amanah", "ledger", "schemas")
     for path in sorted((ROOT / package).rglob("*.py"))
 }
 
@@ -118,7 +121,7 @@ def imports_of(name: str) -> Iterator[tuple[int, str]]:
 def own_imports_of(name: str) -> Iterator[tuple[int, str]]:
     """The imports of `name` that lie in this repository."""
     for line, target in imports_of(name):
-        if is_in(target, "ledger") or is_in(target, "schemas"):
+        if any(is_in(target, package) for package in ("amanah", "ledger", "schemas")):
             yield line, target
 
 
@@ -182,7 +185,7 @@ def test_every_library_is_a_declared_dependency() -> None:
     extras = [dep for deps in project.get("optional-dependencies", {}).values() for dep in deps]
     names = [re.split(r"[^\w-]", dep)[0] for dep in [*project["dependencies"], *extras]]
     known = {name.replace("-", "_") for name in names} | sys.stdlib_module_names
-    known |= {"ledger", "schemas", "werkzeug"}  # werkzeug is Flask's own other half
+    known |= {"amanah", "ledger", "schemas", "werkzeug"}  # werkzeug is Flask's own other half
     used = {(target.split(".")[0], name) for name in MODULES for _, target in imports_of(name)}
     assert sorted((lib, name) for lib, name in used if lib not in known) == []
 
@@ -197,7 +200,7 @@ def our_text_files() -> list[Path]:
     if run.returncode == 0:
         paths = [ROOT / name for name in run.stdout.decode().split("\0") if name]
     else:  # an unpacked source archive has no .git: look at the code at least
-        folders = ("ledger", "schemas", "tests")
+        folders = ("amanah", "ledger", "schemas", "tests")
         paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     paths = [path for path in paths if not path.is_relative_to(VENDORED)]
     return [path for path in paths if path.is_file() and is_text(path.read_bytes())]
