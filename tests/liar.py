@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
@@ -30,12 +30,20 @@ class Told(NamedTuple):
 
 class Liar:
     """upstream: the ledger that is asked; None while it is down. lie: what becomes of the answer
-    to a method and a path; `requests`: those that came, in order."""
+    to a method and a path. before: what is done before a request goes on. requests: those that
+    came, in order."""
 
     def __init__(self, url: str, upstream: str | None) -> None:
-        self.url, self.upstream = url, upstream
-        self.lie: Callable[[str, str, Told], Told] = lambda method, path, told: told
+        self.url = url
+        self.honest(upstream)
+        self.lie: Callable[[str, str, Told], Told]
+        self.before: Callable[[str], object]
         self.requests: list[tuple[str, str]] = []
+
+    def honest(self, upstream: str | None) -> None:
+        """Tell the truth of `upstream` from now on."""
+        self.upstream = upstream
+        self.lie, self.before = (lambda method, path, told: told), (lambda method: None)
 
     def on(self, beginning: str, lie: Callable[[Told], Told]) -> None:
         """Lie where "METHOD /path" begins like this, and nowhere else."""
@@ -60,6 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.liar.requests.append((self.command, self.path))
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.liar.before(self.command)
         if self.liar.upstream is None:
             self.close_connection = True  # without a word, as a ledger that was killed
             return
@@ -73,7 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(told.body)))
         self.end_headers()
-        self.wfile.write(told.body[: len(told.body) - told.cut])
+        with suppress(BrokenPipeError):  # who asked was killed
+            self.wfile.write(told.body[: len(told.body) - told.cut])
         self.close_connection = bool(told.cut)
 
     do_POST = do_GET

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
 
 from amanah import Client
+from docs.example_platform.webhook import create_app
 from ledger import client
 from tests.liar import Liar, lying_before
 from tests.platforms.place import Place, made
+from tests.platforms.shop import TOKEN, Notify, settings
 from tests.support import PLATFORM, Statement, donation, running_server
 
 
@@ -38,3 +43,26 @@ def gift(request: pytest.FixtureRequest) -> Callable[..., Statement]:
     """Donations whose refs no other test uses."""
     name = f"{abs(hash(request.node.nodeid)):x}"
     return lambda number=0, **more: donation(ref=f"{name}-{number}", **more)
+
+
+# -- the example
+
+
+@pytest.fixture
+def order(request: pytest.FixtureRequest) -> str:
+    """An order id that no other test uses."""
+    return f"INV-{abs(hash(request.node.nodeid))}"
+
+
+@pytest.fixture
+def app(place: Place, liar: Liar, tmp_path: Path) -> Flask:
+    return create_app(settings(place, liar.url, tmp_path / "memory"))
+
+
+@pytest.fixture
+def notify(app: Flask) -> Notify:
+    def notify(body: bytes, service: str = "midtrans", token: str = TOKEN) -> TestResponse:
+        headers = {"x-callback-token": token}
+        return app.test_client().post(f"/notifications/{service}", data=body, headers=headers)
+
+    return notify
