@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from setuptools import find_packages
 
 from tests.support import unmeasured
 
@@ -243,6 +244,19 @@ def test_lock_files_are_hashed_and_name_no_index(lock: str) -> None:
     assert packages
     for package in packages:
         assert re.match(r"[a-z0-9-]+==[^\s]+ .*--hash=sha256:[0-9a-f]{64}", package), package
+
+
+def test_the_wheel_carries_every_package_and_says_that_it_is_typed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    include = project["tool"]["setuptools"]["packages"]["find"]["include"]
+    packages = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+    assert set(find_packages(str(ROOT), include=include)) == packages
+    copied = re.findall(r"(?m)^COPY (\w+) ", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    tops = {name for name in packages if "." not in name}
+    assert set(copied) & set(MODULES) == tops
+    for top in tops:
+        assert (ROOT / top / "py.typed").exists(), top
+        assert f"\n!{top}\n" in (ROOT / ".dockerignore").read_text(encoding="utf-8"), top
 
 
 def test_the_build_tool_is_pinned_once() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import amanah
 from amanah import Client, LogMismatch
+from ledger.tlog.proof import parse_proof
 from tests.liar import Liar, Told
 from tests.platforms.place import OTHER_KEY, Place, noting, posts, resigned
 from tests.simulator import flipped
@@ -101,6 +102,17 @@ def test_a_statement_is_not_taken_for_another(kita: Client, liar: Liar, gift: An
         kita.post(gift(2))
     assert gift(2)["ref"] in caught.value.expected
     assert gift(1)["ref"] in caught.value.found
+
+
+def test_a_checkpoint_from_before_is_no_answer_to_a_new_post(
+    kita: Client, liar: Liar, gift: Any
+) -> None:
+    """It was true once, it is signed, and it covers the entry: and the log was longer since."""
+    old = parse_proof(kita.post(gift(1)).receipt).checkpoint.decode()
+    kita.post(gift(2))
+    liar.on("POST", noting(lambda note: old))
+    with pytest.raises(LogMismatch, match="what was seen before this request"):
+        kita.post(gift(1))
 
 
 def test_the_same_words_of_another_platform_are_another_entry(

@@ -87,6 +87,8 @@ def test_a_ledger_that_is_rewritten_or_rolled_back_is_found_out(tmp_path: Path) 
             history.write_to(served)
             with running_server(served) as server:
                 liar.upstream = server.url
+                with pytest.raises(LogMismatch):
+                    kita().receipt(0)
                 with pytest.raises(LogMismatch) as caught:
                     kita().post(donation(ref=f"next-{len(name)}"))
             assert caught.value.compared.startswith(
