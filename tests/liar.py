@@ -45,6 +45,16 @@ class Liar:
         self.upstream = upstream
         self.lie, self.before = (lambda method, path, told: told), (lambda method: None)
 
+    def comes_up(self, upstream: str, after: int) -> None:
+        """Be down for so many requests, and honest from then on."""
+        self.upstream = None
+
+        def count(method: str) -> None:
+            if len(self.requests) > after:
+                self.honest(upstream)
+
+        self.before = count
+
     def on(self, beginning: str, lie: Callable[[Told], Told]) -> None:
         """Lie where "METHOD /path" begins like this, and nowhere else."""
         self.lie = lambda method, path, told: (

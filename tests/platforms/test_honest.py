@@ -167,13 +167,9 @@ def test_a_busy_ledger_is_asked_again_when_it_says_so(
 def test_a_ledger_that_comes_up_again_is_posted_to(
     place: Place, kita: Client, liar: Liar, gift: Any
 ) -> None:
-    liar.upstream = None
-    with ThreadPoolExecutor(1) as pool:
-        posting = pool.submit(kita.post, gift())
-        while len(liar.requests) < 2:
-            assert not posting.done()
-        liar.upstream = place.url
-        assert posting.result().entry.statement == gift()
+    liar.comes_up(place.url, after=3)
+    assert kita.post(gift()).entry.statement == gift()
+    assert [method for method, _ in liar.requests][:4] == ["POST"] * 4
 
 
 def test_a_ledger_that_stays_down_is_given_up(kita: Client, liar: Liar, gift: Any) -> None:
