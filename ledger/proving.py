@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ledger.audit import verify_receipt
 from ledger.batches import BATCH, Post, batches
 from ledger.chain import SealedEntry
 from ledger.client import HttpLedger
-from ledger.entry import Entry, canonical, entry_hash
-from ledger.errors import FormatError, LogMismatch, NotFound, ProofError, Refusal, SignatureError
+from ledger.entry import Entry, canonical, decode_entry, entry_hash
+from ledger.errors import FormatError, LogMismatch, NotFound, ProofError, Refusal
 from ledger.tlog.checkpoint import Checkpoint
-from ledger.tlog.merkle import prove_inclusion
+from ledger.tlog.merkle import prove_inclusion, verify_inclusion
 from ledger.tlog.proof import TlogProof, parse_proof
 from ledger.tlog.tile import TILE_WIDTH, TileHashes, decode_bundle, tile_width
 from ledger.trust import Trust
@@ -127,10 +126,9 @@ class Client:
     def receipt(self, index: int) -> Proved:
         """The entry at `index` with its receipt, whoever posted it. Raises NotFound."""
         data = self._remote.receipt(index)
-        with _as_mismatch(index, "receipt of the entry", "one that the ledger's key proves"):
-            note = parse_proof(data).checkpoint
-        self._trust.accept(note)
-        return self._proved(index, data)
+        with _as_mismatch(index, "receipt of the entry", "one that can be read"):
+            proof = parse_proof(data)
+        return _proved(index, proof, self._trust.accept(proof.checkpoint))
 
     def entry_of(self, ref: str) -> Proved | None:
         """The entry of a statement that this platform posted with `ref`, if there is one.
@@ -165,15 +163,17 @@ class Client:
         before = self._trust.size()
         answer = self._remote.post_all(posts, is_batch)
         checkpoint = self._trust.accept(answer.checkpoint, at_least=before)
-        receipts = self._receipts([e.index for e in answer.entries], answer.checkpoint, checkpoint)
+        proofs = self._proofs([e.index for e in answer.entries], answer.checkpoint, checkpoint)
         return [
-            self._posted(post["statement"], sealed, receipts[sealed.index])
+            self._posted(post["statement"], sealed, proofs[sealed.index], checkpoint)
             for post, sealed in zip(posts, answer.entries, strict=True)
         ]
 
-    def _posted(self, statement: Any, sealed: SealedEntry, receipt: bytes) -> Proved:
+    def _posted(
+        self, statement: Any, sealed: SealedEntry, proof: TlogProof, checkpoint: Checkpoint
+    ) -> Proved:
         """The entry of a statement that was posted, if it is what the answer said."""
-        proved = self._proved(sealed.index, receipt, sealed.replayed)
+        proved = _proved(sealed.index, proof, checkpoint, sealed.replayed)
         index, entry = sealed.index, proved.entry
         _compare(index, "leaf hash of the entry", sealed.leaf_hash.hex(), proved.leaf_hash)
         _compare(index, "platform of the entry", self.platform, entry.platform)
@@ -182,23 +182,15 @@ class Client:
         _compare(index, "statement of the entry", posted, canonical(entry.statement).decode())
         return proved
 
-    def _proved(self, index: int, receipt: bytes, replayed: bool = True) -> Proved:
-        """What a receipt proves, which must be of `index`. Its checkpoint was accepted before."""
-        with _as_mismatch(index, "receipt of the entry", "one that the ledger's key proves"):
-            verified = verify_receipt(receipt, self._trust.policy)
-        _compare(index, "index of the entry", str(index), str(verified.entry.index))
-        leaf_hash = entry_hash(verified.entry_bytes).hex()
-        return Proved(index, leaf_hash, verified.entry, receipt, replayed)
-
-    def _receipts(
+    def _proofs(
         self, indexes: Iterable[int], note: bytes, checkpoint: Checkpoint
-    ) -> dict[int, bytes]:
-        """Receipts of these entries, under one checkpoint. Nothing of them is verified yet."""
+    ) -> dict[int, TlogProof]:
+        """Proofs of these entries under one checkpoint. Nothing of them is verified yet."""
         wanted = sorted(set(indexes))
         if wanted and wanted[-1] >= checkpoint.size:
             expected = f"more than {wanted[-1]} entries"
             _compare(wanted[-1], "size of the checkpoint", expected, str(checkpoint.size))
-        receipts = {}
+        proofs = {}
         nodes = TileHashes(self._remote.tile, checkpoint.size)
         bundles: dict[int, list[bytes]] = {}
         for index in wanted:
@@ -212,8 +204,8 @@ class Client:
                         bundles = {number: self._bundle(number, checkpoint.size)}
                     entry = bundles[number][position]
                     hashes = prove_inclusion(index, checkpoint.size, nodes.node)
-            receipts[index] = TlogProof(entry, index, hashes, note).format()
-        return receipts
+            proofs[index] = TlogProof(entry, index, hashes, note)
+        return proofs
 
     def _bundle(self, number: int, size: int) -> list[bytes]:
         width = tile_width(0, number, size)
@@ -230,10 +222,10 @@ class Client:
             some = in_order[start : start + BATCH]
             # What is newer than the checkpoint that is published has a receipt all the same.
             covered = [index for _, index in some if index < checkpoint.size]
-            receipts = self._receipts(covered, note, checkpoint)
+            proofs = self._proofs(covered, note, checkpoint)
             for ref, index in some:
-                data = receipts.get(index)
-                proved = self.receipt(index) if data is None else self._proved(index, data)
+                proof = proofs.get(index)
+                proved = _proved(index, proof, checkpoint) if proof else self.receipt(index)
                 self._check_ref(proved, ref)
 
     def _check_ref(self, proved: Proved, ref: str) -> None:
@@ -252,6 +244,19 @@ _ADVICE = (
 )
 
 
+def _proved(index: int, proof: TlogProof, checkpoint: Checkpoint, replayed: bool = True) -> Proved:
+    """The entry at `index`, which `proof` must show. checkpoint: the proof's, accepted before, so
+    that its signature is not verified again for each entry of a batch."""
+    with _as_mismatch(index, "entry and its proof", f"an entry under root {checkpoint.root.hex()}"):
+        if proof.extra is None:
+            raise FormatError("the receipt carries no entry")
+        entry, leaf_hash = decode_entry(proof.extra), entry_hash(proof.extra)
+        verify_inclusion(leaf_hash, index, checkpoint.size, proof.hashes, checkpoint.root)
+    _compare(index, "index of the entry", str(index), str(entry.index))
+    _compare(index, "index of its receipt", str(index), str(proof.index))
+    return Proved(index, leaf_hash.hex(), entry, proof.format(), replayed)
+
+
 def _compare(index: int, what: str, expected: str, found: str) -> None:
     """Raise LogMismatch unless both are the same."""
     if expected != found:
@@ -263,5 +268,5 @@ def _as_mismatch(index: int, what: str, expected: str) -> Iterator[None]:
     """What does not prove an entry that must be there is a LogMismatch."""
     try:
         yield
-    except (FormatError, NotFound, ProofError, Refusal, SignatureError) as error:
+    except (FormatError, NotFound, ProofError, Refusal) as error:
         raise LogMismatch(index, what, expected, str(error), _MEANING, _ADVICE) from error

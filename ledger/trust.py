@@ -49,7 +49,7 @@ class Trust:
         self._remote = remote
         self._policy = Policy.for_key(VerifierKey.parse(vkey)) if vkey else None
         self._memory = None if memory is None else Memory(memory)
-        self._newest: tuple[Known, bytes] | None = None  # when nothing is remembered on disk
+        self._newest: Known | None = None  # of this process
         self._lock = Lock()
 
     @property
@@ -61,7 +61,7 @@ class Trust:
     def size(self) -> int:
         """How many entries the newest checkpoint covers; 0 before the first."""
         with self._lock:
-            known = self._known()
+            known = self._newest or self._known()
             return known.size if known else 0
 
     def accept(self, note: bytes, at_least: int = 0) -> Checkpoint:
@@ -118,18 +118,17 @@ class Trust:
 
     def _known(self) -> Known | None:
         if self._memory is None:
-            return self._newest[0] if self._newest else None
+            return self._newest
         keys = self._trusted().logs
         heads = [head for key in keys if (head := self._memory.recall(key)) is not None]
         return max(heads, key=lambda head: head.size, default=None)
 
     def _remember(self, checkpoint: Checkpoint, note: bytes) -> None:
-        if self._memory is None:
-            source = "the checkpoint of an earlier answer"
-            self._newest = Known(checkpoint.size, checkpoint.root, source), note
-            return
-        for key in parse_note(note).verified_by(self._trusted().logs):
-            self._memory.save(key, note)
+        source = "the checkpoint of an earlier answer"
+        self._newest = Known(checkpoint.size, checkpoint.root, source)
+        if self._memory is not None:
+            for key in parse_note(note).verified_by(self._trusted().logs):
+                self._memory.save(key, note)
 
     def _check_one_history(self, known: Known, checkpoint: Checkpoint) -> None:
         here = Known(checkpoint.size, checkpoint.root, "the checkpoint of this answer")

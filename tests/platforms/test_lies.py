@@ -9,11 +9,14 @@ import pytest
 
 import amanah
 from amanah import Client, LogMismatch
+from ledger.audit import prove_receipt
+from ledger.proving import _proved
 from ledger.tlog.proof import parse_proof
+from ledger.tlog.tile import TileHashes
 from tests.liar import Liar, Told
 from tests.platforms.place import OTHER_KEY, Place, noting, posts, resigned
-from tests.simulator import flipped
-from tests.support import PLATFORM
+from tests.simulator import flipped, new_log
+from tests.support import ORIGIN, PLATFORM, party
 
 # -- a ledger that lies
 
@@ -28,9 +31,9 @@ def answering(**fields: Any) -> Callable[[Told], Told]:
     return lie
 
 
-def edited(told: Told) -> Told:
-    """The bytes of an entry, with another amount."""
-    return told._replace(body=told.body.replace(b'"1000"', b'"9000"'))
+def edited(told: Told, old: bytes = b'"1000"', new: bytes = b'"9000"') -> Told:
+    """Bytes with something else in them: with another amount, if nothing is said."""
+    return told._replace(body=told.body.replace(old, new))
 
 
 def bit(told: Told) -> Told:
@@ -53,18 +56,18 @@ LIES: dict[str, tuple[int, str, Callable[[Told], Told], str]] = {
     "another leaf hash": (1, POST, answering(leaf_hash="ab" * 32), "leaf hash of the entry"),
     "the entry of somebody else": (1, POST, answering(index=1), "leaf hash of the entry"),
     "an entry that is not there yet": (1, POST, answering(index=10**6), "size of the checkpoint"),
-    "an entry that is altered": (1, ENTRY, edited, "receipt of the entry"),
+    "an entry that is altered": (1, ENTRY, edited, "entry and its proof"),
     "an entry that is hidden": (1, ENTRY, lambda told: GONE, "entry and its proof"),
-    "an entry that is none": (1, ENTRY, lambda t: t._replace(body=b"{}"), "receipt of the entry"),
-    "a proof of nothing": (1, "GET /v1/proofs/i", other_proof, "receipt of the entry"),
+    "an entry that is none": (1, ENTRY, lambda t: t._replace(body=b"{}"), "entry and its proof"),
+    "a proof of nothing": (1, "GET /v1/proofs/i", other_proof, "entry and its proof"),
     "no proof": (1, "GET /v1/proofs/i", lambda told: GONE, "entry and its proof"),
-    "an altered bundle": (9, "GET /tile/entries/", edited, "receipt of the entry"),
+    "an altered bundle": (9, "GET /tile/entries/", edited, "entry and its proof"),
     "a bundle that ends early": (
         *(9, "GET /tile/entries/", lambda t: t._replace(body=t.body[:-9])),
         "entry and its proof",
     ),
     "no bundle": (9, "GET /tile/entries/", lambda told: GONE, "entry and its proof"),
-    "an altered tile": (9, "GET /tile/0/", bit, "receipt of the entry"),
+    "an altered tile": (9, "GET /tile/0/", bit, "entry and its proof"),
     "no tile": (9, "GET /tile/0/", lambda told: GONE, "entry and its proof"),
     "no history": (1, "GET /v1/proofs/c", lambda told: GONE, "size of the log"),
     "another history": (1, "GET /v1/proofs/c", other_proof, "of size"),
@@ -135,8 +138,31 @@ def test_a_look_up_is_no_more_trusted_than_a_post(kita: Client, liar: Liar, gift
         kita.reconcile([ref])
     receipt = kita._remote.receipt(0)
     liar.on("GET /v1/entries/", lambda told: told._replace(body=receipt))
-    with pytest.raises(LogMismatch, match="index of the entry"):
+    with pytest.raises(LogMismatch, match="entry and its proof"):
         kita.receipt(1)
+
+
+def test_a_receipt_that_nobody_else_would_take_is_not_handed_out(kita: Client, liar: Liar) -> None:
+    """The entry is proved, but the lines of the file do not say so."""
+    liar.on("GET /v1/entries/1/", lambda told: edited(told, b"index 1\n", b"index 2\n"))
+    with pytest.raises(LogMismatch, match="index of its receipt"):
+        kita.receipt(1)
+    liar.on("GET /v1/entries/1/", lambda told: told._replace(body=without_entry(told.body)))
+    with pytest.raises(LogMismatch, match="carries no entry"):
+        kita.receipt(1)
+
+
+def without_entry(receipt: bytes) -> bytes:
+    return b"".join(line for line in receipt.splitlines(True) if not line.startswith(b"extra "))
+
+
+def test_an_entry_that_says_another_index_is_not_taken() -> None:
+    """Though the ledger hashed and signed it so."""
+    log = new_log(ORIGIN).append(PLATFORM, party(PLATFORM)).edit(1, index=7).publish()
+    checkpoint = log.policy.check(log.note)
+    proof = prove_receipt(log.entries[1], 1, log.note, 2, TileHashes(log.tile, 2).node)
+    with pytest.raises(LogMismatch, match="index of the entry"):
+        _proved(1, proof, checkpoint)
 
 
 def test_what_is_no_answer_proves_nothing(kita: Client, liar: Liar, gift: Any) -> None:
