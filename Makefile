@@ -24,12 +24,12 @@ INSTALL := $(PIP) install $(WHEELS) --require-hashes
 # The project stays editable, so a change in the code needs no new install.
 INSTALL_SELF := $(PIP) install --no-deps --no-build-isolation --editable .
 
-.PHONY: help run test foreign coverage bench fuzz lint format sbom requirements clean
+.PHONY: help run test foreign coverage mutants bench fuzz fuzz-parsers lint format sbom requirements clean
 .DEFAULT_GOAL := help
 
 help:
 	@sed -n '2,4s/^# \{0,1\}//p' Makefile
-	@echo "Also: make foreign | coverage | bench | fuzz | lint | format | sbom | requirements | clean"
+	@echo "Also: make foreign | coverage | mutants | bench | fuzz | fuzz-parsers | lint | format | sbom | requirements | clean"
 	@echo "Variables: PYTHON=$(PYTHON) PORT=$(PORT) AMANAH_DATABASE=$(AMANAH_DATABASE) PYTEST_ARGS='$(PYTEST_ARGS)'"
 
 run: $(VENV)/.runtime
@@ -50,6 +50,19 @@ coverage: $(VENV)/.dev
 	  $(BIN)/coverage run -m pytest -q $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered
+
+# Do the tests notice when a hash, a proof or a sum is wrong?
+mutants: $(VENV)/.deep
+	rm -rf mutants
+	$(BIN)/python -m mutmut run --max-children $$(nproc)
+	$(BIN)/python -m mutmut results
+
+# Parsers, fed for FUZZ_S seconds; what was found worth keeping stays in var/.
+FUZZ_S ?= 120
+fuzz-parsers: $(VENV)/.deep
+	@mkdir -p var/fuzz
+	$(BIN)/python -m tests.fuzz_parsers -max_total_time=$(FUZZ_S) -max_len=4096 \
+	  -artifact_prefix=var/fuzz/ var/fuzz/corpus
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
@@ -89,6 +102,10 @@ $(VENV)/.dev: pyproject.toml requirements-dev.txt | $(VENV)/.created
 	@$(INSTALL_SELF)
 	@touch $(VENV)/.runtime $@
 
+$(VENV)/.deep: requirements-deep.txt | $(VENV)/.dev
+	@$(INSTALL) -r requirements-deep.txt
+	@touch $@
+
 $(FOREIGN)/.ready: $(addprefix tests/foreign/,set_up requirements.txt go/go.mod go/main.go)
 	@echo "Setting up $(FOREIGN) (once; it takes some 100 MB of downloads)" >&2
 	@PYTHON='$(PYTHON)' UV_VERSION=$(UV_VERSION) tests/foreign/set_up $(FOREIGN)
@@ -109,9 +126,10 @@ requirements:
 	$(LOCK) pyproject.toml -o requirements.txt
 	$(LOCK) --group pyproject.toml:build -o requirements-build.txt
 	$(LOCK) pyproject.toml --group pyproject.toml:dev -c requirements.txt -o requirements-dev.txt
+	$(LOCK) --group pyproject.toml:deep -c requirements-dev.txt -o requirements-deep.txt
 	$(LOCK) --group pyproject.toml:foreign -o tests/foreign/requirements.txt
 
 clean:
-	rm -rf $(VENV) .venv-lock $(FOREIGN) build dist *.egg-info .coverage htmlcov
+	rm -rf $(VENV) .venv-lock $(FOREIGN) build dist *.egg-info .coverage htmlcov mutants
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find bench fuzz ledger openapi schemas tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find amanah bench fuzz ledger openapi schemas tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, current_app, request
 
 from ledger.audit import prove_receipt
+from ledger.batches import BATCH_MAX, BODY_BYTES_MAX
 from ledger.entry import (
     ENTRY_BYTES_MAX,
     FORMAT,
@@ -31,7 +32,7 @@ from ledger.errors import (
     TooLarge,
     UnsupportedMedia,
 )
-from ledger.post import BATCH_MAX, Submission, keyless_platform, may_be_keyless, read_submission
+from ledger.post import Submission, keyless_platform, may_be_keyless, read_submission
 from ledger.problems import Reply, json_body
 from ledger.sequencer import Pending, Sealed
 from ledger.service import WRITE, Ledger
@@ -41,7 +42,6 @@ from ledger.tlog.merkle import prove_consistency, prove_inclusion, root_at
 from ledger.tlog.note import VerifierKey
 from ledger.tlog.tile import parse_bundle_path, parse_tile_path
 
-BODY_BYTES_MAX = 4 * 1024 * 1024
 PAGE_DEFAULT, PAGE_MAX = 100, 1_000
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,15}")
 _FILTERS = ("fund", "type", "party", "programme", "platform")

@@ -13,6 +13,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from ledger import api, web
+from ledger.batches import BODY_BYTES_MAX
 from ledger.config import Config
 from ledger.errors import NotFound
 from ledger.problems import SECURITY_HEADERS, is_ours, problem, problem_of
@@ -28,7 +29,7 @@ def create_app(config: Config | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     # One more than is taken: a body in chunks is cut off at this limit without a word, and
     # only its being too long can show that.
-    app.config["MAX_CONTENT_LENGTH"] = api.BODY_BYTES_MAX + 1
+    app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES_MAX + 1
     app.url_map.merge_slashes = False  # a tile has one path; nothing redirects to it
     app.extensions["amanah"] = Ledger.open(config.database)
     app.register_blueprint(api.bp)

@@ -21,6 +21,7 @@ from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 
 from ledger import api
 from ledger.app import create_app, log_line, request_id_of
+from ledger.batches import BODY_BYTES_MAX
 from ledger.drain import DrainingProtocol
 from ledger.problems import SECURITY_HEADERS, Reply, is_ours, problem_of
 from ledger.sequencer import Pending, Sequencer
@@ -28,6 +29,7 @@ from ledger.service import Ledger
 
 _STOPS = (signal.SIGTERM, signal.SIGQUIT)
 FLASK_THREADS = 8  # in each process; reading is short
+WAITS, WAIT_S = 3, 0.0003  # about as long as others seal
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -88,10 +90,15 @@ class Group:
         self._waiting.append((pending, done))
         if len(self._waiting) == 1:
             # After every request that is readable now has been read, and so waits here too.
-            loop.call_soon(self._seal_all)
+            loop.call_soon(self._seal_all, WAITS)
         await done
 
-    def _seal_all(self) -> None:
+    def _seal_all(self, waits: int) -> None:
+        # While another process seals, this one goes on reading: more posts ride on the next
+        # transaction. Not for long, since whoever waits in the lock's own queue gets it first.
+        if waits and self._sequencer.is_busy():
+            asyncio.get_running_loop().call_later(WAIT_S, self._seal_all, waits - 1)
+            return
         group, self._waiting = self._waiting, []
         try:
             self._sequencer.seal([pending for pending, _ in group])
@@ -167,7 +174,7 @@ class Application:
 async def _read(receive: Receive) -> bytes | None:
     """The body of a request; one byte more than is taken when it is longer than that."""
     parts: list[bytes] = []
-    room = api.BODY_BYTES_MAX + 1
+    room = BODY_BYTES_MAX + 1
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from ledger.batches import BATCH_MAX
 from ledger.entry import canonical, plain_json, pointer_token, read_json
 from ledger.errors import Fault, Refusal
 from ledger.signatures import Signature
 from ledger.tripwire import may_hold, suspect
 from schemas.check import check_signatures, check_statement
 
-BATCH_MAX = 1_000
 FUTURE_MAX = timedelta(minutes=5)
 KEYLESS_BYTES_MAX = 65_536  # a statement and its signatures, written with escapes and spaces
 _POST_FIELDS = frozenset({"statement", "signatures"})

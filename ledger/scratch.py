@@ -23,9 +23,10 @@ from ledger.tlog.merkle import HASH_SIZE, node_hash, root_at
 from ledger.tlog.tile import (
     TILE_HEIGHT,
     TILE_WIDTH,
+    FullTile,
     Tile,
-    TileCache,
     TileHashes,
+    cached,
     expand_tile,
 )
 
@@ -38,7 +39,6 @@ _MOVEMENTS_HELD = 4_096  # in memory, before they are written at once
 DIGEST_BYTES = 16  # two of 10^9 refs share one by accident with a chance below 10^-20
 _REFS_HELD = 4_096
 _REFS_AT_ONCE = 65_536  # looked at in memory: some 8 MB
-TILES_HELD = 64  # 16 kB each, for roots of earlier sizes
 _PARTITIONS_MAX = 64  # open files; ten million refs make 4 MB a partition
 
 
@@ -150,7 +150,7 @@ class LeafFile(EmptyState):
         self._size = self._file.tell() // HASH_SIZE
         # Tiles of level 1 and up, made when they are asked for: a byte for eight entries.
         self._upper: list[bytearray] = []
-        self._cache = TileCache(TILES_HELD)
+        self._full = cached(lambda tile: FullTile.of(tile, self._tile(tile)))
 
     def close(self) -> None:
         self._file.close()
@@ -174,7 +174,7 @@ class LeafFile(EmptyState):
         if size > self._size:
             return None
         self._complete(1)
-        return root_at(size, TileHashes(self._tile, size, self._cache).node)
+        return root_at(size, TileHashes(self._tile, size, self._full).node)
 
     def _read(self, start: int, count: int) -> bytes:
         self._file.flush()

@@ -172,6 +172,10 @@ class Sequencer:
         except Refusal as refusal:
             raise _in_post(refusal) from None
 
+    def is_busy(self) -> bool:
+        """Whether `seal` would begin by waiting, for another process to have sealed."""
+        return self._store.is_busy()
+
     def check(self) -> None:
         """Raise what would keep the next submission from being sealed."""
         with self._store.writing() as tx:

@@ -7,6 +7,7 @@ import hmac
 import json
 import os
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -25,6 +26,8 @@ from ledger.target import post_of
 from ledger.tlog.note import SigningKey, VerifierKey, check_key_name
 
 WRITE = "write"  # the scope to post entries; reading needs no key
+KEY_KEPT_S = 1.0  # so long after it was revoked elsewhere, a key may still be good
+KEYS_KEPT = 1_000
 _KEY_PREFIX = "amanah_"
 _SECRET_BYTES = 32
 
@@ -44,6 +47,7 @@ class Ledger:
         self.store = store
         self.sequencer = Sequencer(store, signer)
         self._secret = secret
+        self._kept_keys: dict[str, tuple[ApiKey, float]] = {}  # until when
         genesis = json.loads(store.entry_bytes(0))["statement"]
         self.origin: str = genesis["origin"]
         self.operator: str = genesis["operator"]
@@ -164,11 +168,23 @@ class Ledger:
         with self.store.writing() as tx:
             revoked = tx.revoke_key(key_id, self._timestamp())
             tx.commit()
+        self._kept_keys.clear()
         if not revoked:
             raise NotFound(f"there is no API key {key_id!r} that could be revoked")
 
     def authenticate(self, key: str) -> ApiKey:
-        """The API key record of `key`. Raises NotAuthenticated."""
+        """The API key record of `key`, at most KEY_KEPT_S old. Raises NotAuthenticated."""
+        now = time.monotonic()
+        kept = self._kept_keys.get(key)
+        if kept is not None and kept[1] > now:
+            return kept[0]
+        found = self._find_key(key)
+        if len(self._kept_keys) >= KEYS_KEPT:
+            self._kept_keys.clear()
+        self._kept_keys[key] = found, now + KEY_KEPT_S
+        return found
+
+    def _find_key(self, key: str) -> ApiKey:
         found = self.store.find_key(self._hash(key))
         if found is None:
             raise NotAuthenticated("this API key is not known here; check it, or ask for a new one")

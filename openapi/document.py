@@ -13,8 +13,8 @@ from apispec import APISpec
 from werkzeug.routing import Rule
 
 from ledger import web
+from ledger.batches import BATCH_MAX
 from ledger.entry import FORMAT
-from ledger.post import BATCH_MAX
 from ledger.problems import MEANINGS, status_of
 from openapi.answers import SCHEMAS, ref
 from openapi.fields import Json, Plugin

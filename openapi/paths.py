@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ledger.api import BODY_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX
+from ledger.api import PAGE_DEFAULT, PAGE_MAX
+from ledger.batches import BATCH_MAX, BODY_BYTES_MAX
 from ledger.errors import REFUSALS
-from ledger.post import BATCH_MAX
 from openapi.answers import INDEX, PARTY, SIZE, TEXT, ref
 from openapi.fields import Json, whole
 from openapi.story import GIFT, Ask, body

@@ -27,7 +27,7 @@ DAMAGES = [
     Damage("the newest one", "entries", "UPDATE entries SET leaf_hash = x'' WHERE rowid = 599"),
     Damage("a tile's hashes", "tiles", "UPDATE tiles SET hashes = zeroblob(8192) WHERE level = 0"),
     Damage("no upper tile", "tiles", "DELETE FROM tiles WHERE level = 1"),
-    Damage("a tile too many", "tiles", "INSERT INTO tiles VALUES (0, 9, zeroblob(8192))"),
+    Damage("a tile too many", "tiles", "INSERT INTO tiles VALUES (0, 9, zeroblob(8192), NULL)"),
     Damage("the head's size", "head", "UPDATE head SET size = 7"),
     Damage("the head's root", "head", "UPDATE head SET root = zeroblob(32)"),
     Damage("the head's prev", "head", "UPDATE head SET prev = 'nonsense'"),

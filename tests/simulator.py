@@ -29,6 +29,7 @@ from ledger.tlog.note import ED25519_COSIGNATURE, Signature, SigningKey, Verifie
 from ledger.tlog.policy import Policy
 from ledger.tlog.tile import (
     TILE_WIDTH,
+    FullTile,
     Tile,
     bundle_path,
     encode_bundle,
@@ -207,6 +208,9 @@ class Log:
         """Another history from `index` on, where that statement says something else."""
         return self.copy().edit_statement(index, **fields).refold().seal()
 
+    def _middle(self, tile: Tile) -> bytes | None:
+        return FullTile.of(tile, self.tile(tile)).middle if tile.width == TILE_WIDTH else None
+
     def write_to(self, database: Path) -> None:
         """Put this log in the place of the one in a ledger's database, head and all."""
         with sqlite3.connect(database) as connection:
@@ -215,11 +219,11 @@ class Log:
             entries = [(i, data, entry_hash(data)) for i, data in enumerate(self.entries)]
             connection.executemany("INSERT INTO entries VALUES (?, ?, ?)", entries)
             tiles = [
-                (tile.level, tile.index, self.tile(tile))
+                (*tile[:2], self.tile(tile), self._middle(tile))
                 for tile in tiles_of(self.size)
                 if tile.level > 0 or tile.width == TILE_WIDTH
             ]
-            connection.executemany("INSERT INTO tiles VALUES (?, ?, ?)", tiles)
+            connection.executemany("INSERT INTO tiles VALUES (?, ?, ?, ?)", tiles)
             frontier, last = self.tree.frontier, self.document(-1)
             head = (self.size, frontier.root(), b"".join(frontier.hashes), self.checkpoint())
             connection.execute(

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,11 @@ PLATFORM = "kita"
 ORIGIN = "ledger.example/tests"
 
 Statement = dict[str, Any]
+
+
+def unmeasured(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process whose modules are looked at: measuring one loads more."""
+    return {k: v for k, v in environment.items() if not k.startswith("COVERAGE_")}
 
 
 def vectors(name: str) -> Any:

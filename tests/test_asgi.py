@@ -16,7 +16,9 @@ import pytest
 from flask import Flask
 from werkzeug.datastructures import Headers
 
+from ledger import asgi
 from ledger.asgi import Application
+from ledger.store.sqlite import SqliteStore
 from ledger.tlog.checkpoint import open_checkpoint
 from tests.support import PLATFORM, Api, Statement, body_of, donation, fund, party
 
@@ -212,6 +214,27 @@ def test_posts_that_come_together_are_sealed_together(
     assert len({answer["checkpoint"] for answer in sealed}) == 1
     checkpoint = open_checkpoint(sealed[0]["checkpoint"].encode(), client.ledger.vkeys[0])
     assert checkpoint.size == client.ledger.store.size() == 35
+
+
+def test_while_another_process_seals_more_posts_are_read(
+    client: Api, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asgi, "WAITS", 10_000)
+    headers = {**JSON, **key_of(client)}
+
+    async def one_after_the_other() -> list[Answer]:
+        with SqliteStore(client.ledger.store.paths.database).writing():  # its own lock
+            tasks = []
+            for name in ("air", "desa", "kota"):
+                asked = Asked("POST", "/v1/entries", headers, body_of(fund(name)))
+                tasks.append(asyncio.create_task(ask(application, asked)))
+                await asyncio.sleep(3 * asgi.WAIT_S)
+            assert not any(task.done() for task in tasks)
+        return await asyncio.gather(*tasks)
+
+    answers = [json.loads(answer.body) for answer in asyncio.run(one_after_the_other())]
+    assert [answer["entries"][0]["index"] for answer in answers] == [2, 3, 4]
+    assert len({answer["checkpoint"] for answer in answers}) == 1
 
 
 def test_a_client_that_goes_away_within_its_body_posts_nothing(

@@ -36,6 +36,8 @@ FORMAT = (DOCS / "format.md").read_text("utf-8")
 OPERATE = (DOCS / "operate.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
 API = (DOCS / "api.md").read_text("utf-8")
+CLIENT = (DOCS / "client.md").read_text("utf-8")
+EXAMPLE = (DOCS / "example_platform" / "README.md").read_text("utf-8")
 
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^(?P<marks>#{1,6}) (?P<title>.+)$", re.MULTILINE)
@@ -219,6 +221,8 @@ def test_the_pages_keep_to_a_width_that_a_diff_can_show() -> None:
         ROOT / "README.md",
         DOCS / "operate.md",
         DOCS / "api.md",
+        DOCS / "client.md",
+        DOCS / "example_platform" / "README.md",
         *sorted((DOCS / "adr").glob("*.md")),
     ):
         for line in without_code(page.read_text("utf-8")).splitlines():
@@ -226,12 +230,12 @@ def test_the_pages_keep_to_a_width_that_a_diff_can_show() -> None:
     assert len(README.splitlines()) <= 200
 
 
-# -- the tours of README.md and docs/api.md
+# -- the tours of README.md, docs/api.md, docs/client.md and docs/example_platform
 #
 # Blocks marked `sh tour` run as they are written, one after the other, in one shell, in a
 # directory that looks like a checkout after `make run`; so do those of docs/operate.md that are
 # marked `sh drill`. What differs from a reader's terminal:
-# - the server listens on a free port: http://127.0.0.1:8000 is replaced by its address;
+# - the servers listen on free ports: what is written here is replaced by theirs;
 # - .venv/bin/activate is a stand-in that puts this interpreter's commands on the PATH;
 # - HOME and AMANAH_STATE are in the temporary directory;
 # - where curl is not installed, a few lines of Python stand in for it.
@@ -239,6 +243,7 @@ def test_the_pages_keep_to_a_width_that_a_diff_can_show() -> None:
 # anything on a line.
 
 BASE = "http://127.0.0.1:8000"
+SHOP_PORT = "5050"  # of docs/example_platform
 CURL = """
 import sys, urllib.error, urllib.request
 options = iter(sys.argv[1:])
@@ -302,12 +307,14 @@ def checkout(tmp_path: Path) -> Path:
     scripts = tmp_path / ".venv" / "bin"
     scripts.mkdir(parents=True)
     stand_ins = {"amanah": "from ledger.cli import main; main()"}
+    stand_ins["flask"] = "from flask.cli import main; main()"
     stand_ins["sqlite-utils"] = "from sqlite_utils.cli import cli; cli()"
     if shutil.which("curl") is None:
         stand_ins["curl"] = CURL
-    for name, program in stand_ins.items():
+    commands = {name: f"-c {shlex.quote(program)}" for name, program in stand_ins.items()}
+    for name, arguments in (commands | {"python": ""}).items():
         script = scripts / name
-        python = f"{shlex.quote(sys.executable)} -c {shlex.quote(program)}"
+        python = f"{shlex.quote(sys.executable)} {arguments}"
         script.write_text(f'#!/bin/sh\nexec {python} "$@"\n', "utf-8")
         script.chmod(0o755)
     (scripts / "activate").write_text(f"PATH={shlex.quote(str(scripts))}:$PATH\n", "utf-8")
@@ -324,7 +331,11 @@ def settings(checkout: Path) -> dict[str, str]:
     return theirs | ours | {"PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1"}
 
 
-@pytest.mark.parametrize(("page", "count"), [(README, 7), (API, 13)], ids=["README", "api"])
+@pytest.mark.parametrize(
+    ("page", "count"),
+    [(README, 7), (API, 13), (CLIENT, 6), (EXAMPLE, 4)],
+    ids=["README", "api", "client", "example_platform"],
+)
 def test_the_tour(checkout: Path, page: str, count: int) -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     assert "AMANAH_DATABASE ?= var/demo/amanah.db\n" in makefile
@@ -338,18 +349,26 @@ def test_the_tour(checkout: Path, page: str, count: int) -> None:
         check=True,
         capture_output=True,
     )
-    steps = list(tour(page))
+    steps, port = list(tour(page)), free_port()
     assert len(steps) == count
     with running_server(database) as server, Shell(checkout, environment) as shell:
-        for step in steps:
-            status, output = shell.run(step.commands.replace(BASE, server.url))
-            assert status == step.code, f"{step.commands}\n{output}"
-            assert pattern(step.output).search(output), f"{step.commands}\n{output}"
+        try:
+            for step in steps:
+                commands = step.commands.replace(BASE, server.url).replace(SHOP_PORT, port)
+                status, output = shell.run(commands)
+                assert status == step.code, f"{step.commands}\n{output}"
+                assert pattern(step.output).search(output), f"{step.commands}\n{output}"
+        finally:
+            shell.run('test -z "$shop" || kill -9 $shop')
+
+
+def free_port() -> str:
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        return str(probe.getsockname()[1])
 
 
 def test_the_drill_of_the_operator(checkout: Path) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        port = str(probe.getsockname()[1])
+    port = free_port()
     steps = list(tour(OPERATE, "drill"))
     assert len(steps) == 4
     with Shell(checkout, settings(checkout)) as shell:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from setuptools import find_packages
+
+from tests.support import unmeasured
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,6 +27,7 @@ FLOORS = {
     "ledger.errors": 0,
     "ledger.signing": 0,  # others copy it: it imports nothing of ours
     "ledger.disk": 0,
+    "ledger.batches": 1,
     "ledger.tlog.*": 1,
     "ledger.spans": 1,
     "ledger.entry": 2,
@@ -56,6 +61,9 @@ FLOORS = {
     "ledger.web": 8,
     "ledger.app": 9,
     "ledger.drain": 0,
+    "ledger.trust": 8,
+    "ledger.proving": 9,
+    "amanah": 10,
     "ledger.asgi": 10,
     "ledger.demo": 10,
     "ledger.commands.*": 11,
@@ -76,7 +84,7 @@ def module_name(path: Path) -> str:
 
 MODULES = {
     module_name(path): path
-    for package in ("ledger", "schemas")
+    for package in ("amanah", "ledger", "schemas")
     for path in sorted((ROOT / package).rglob("*.py"))
 }
 
@@ -116,7 +124,7 @@ def imports_of(name: str) -> Iterator[tuple[int, str]]:
 def own_imports_of(name: str) -> Iterator[tuple[int, str]]:
     """The imports of `name` that lie in this repository."""
     for line, target in imports_of(name):
-        if is_in(target, "ledger") or is_in(target, "schemas"):
+        if any(is_in(target, package) for package in ("amanah", "ledger", "schemas")):
             yield line, target
 
 
@@ -162,7 +170,12 @@ def test_verifying_loads_neither_flask_nor_sqlite() -> None:
         "print(json.dumps(sorted(sys.modules)))"
     )
     run = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=unmeasured(os.environ),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     loaded: list[str] = json.loads(run.stdout)
@@ -175,7 +188,7 @@ def test_every_library_is_a_declared_dependency() -> None:
     extras = [dep for deps in project.get("optional-dependencies", {}).values() for dep in deps]
     names = [re.split(r"[^\w-]", dep)[0] for dep in [*project["dependencies"], *extras]]
     known = {name.replace("-", "_") for name in names} | sys.stdlib_module_names
-    known |= {"ledger", "schemas", "werkzeug"}  # werkzeug is Flask's own other half
+    known |= {"amanah", "ledger", "schemas", "werkzeug"}  # werkzeug is Flask's own other half
     used = {(target.split(".")[0], name) for name in MODULES for _, target in imports_of(name)}
     assert sorted((lib, name) for lib, name in used if lib not in known) == []
 
@@ -190,7 +203,7 @@ def our_text_files() -> list[Path]:
     if run.returncode == 0:
         paths = [ROOT / name for name in run.stdout.decode().split("\0") if name]
     else:  # an unpacked source archive has no .git: look at the code at least
-        folders = ("ledger", "schemas", "tests")
+        folders = ("amanah", "ledger", "schemas", "tests")
         paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     paths = [path for path in paths if not path.is_relative_to(VENDORED)]
     return [path for path in paths if path.is_file() and is_text(path.read_bytes())]
@@ -218,7 +231,13 @@ def test_nothing_unfinished_and_no_paths_of_one_machine() -> None:
 
 
 @pytest.mark.parametrize(
-    "lock", ["requirements.txt", "requirements-dev.txt", "tests/foreign/requirements.txt"]
+    "lock",
+    [
+        "requirements.txt",
+        "requirements-dev.txt",
+        "requirements-deep.txt",
+        "tests/foreign/requirements.txt",
+    ],
 )
 def test_lock_files_are_hashed_and_name_no_index(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8")
@@ -227,6 +246,19 @@ def test_lock_files_are_hashed_and_name_no_index(lock: str) -> None:
     assert packages
     for package in packages:
         assert re.match(r"[a-z0-9-]+==[^\s]+ .*--hash=sha256:[0-9a-f]{64}", package), package
+
+
+def test_the_wheel_carries_every_package_and_says_that_it_is_typed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    include = project["tool"]["setuptools"]["packages"]["find"]["include"]
+    packages = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+    assert set(find_packages(str(ROOT), include=include)) == packages
+    copied = re.findall(r"(?m)^COPY (\w+) ", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    tops = {name for name in packages if "." not in name}
+    assert set(copied) & set(MODULES) == tops
+    for top in tops:
+        assert (ROOT / top / "py.typed").exists(), top
+        assert f"\n!{top}\n" in (ROOT / ".dockerignore").read_text(encoding="utf-8"), top
 
 
 def test_the_build_tool_is_pinned_once() -> None:

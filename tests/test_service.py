@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -160,12 +161,42 @@ def test_a_key_is_known_by_itself_and_stored_nowhere(ledger: Ledger) -> None:
 
 def test_a_revoked_key_is_revoked_for_good(ledger: Ledger) -> None:
     new = ledger.create_key("kita")
+    ledger.authenticate(new.key)
     ledger.revoke_key(new.key_id)
     with pytest.raises(NotAuthenticated, match=f"{new.key_id} was revoked at 20"):
         ledger.authenticate(new.key)
     for key_id in (new.key_id, "nothing", ""):
         with pytest.raises(NotFound):
             ledger.revoke_key(key_id)
+
+
+def test_a_key_that_was_revoked_elsewhere_is_good_for_a_second_at_most(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("ledger.service.time.monotonic", lambda: now)
+    new = ledger.create_key("kita")
+    ledger.authenticate(new.key)
+    with closing(Ledger.open(ledger.store.paths.database)) as other:
+        other.revoke_key(new.key_id)
+    now += 0.99
+    ledger.authenticate(new.key)
+    now += 0.02
+    with pytest.raises(NotAuthenticated, match="was revoked"):
+        ledger.authenticate(new.key)
+
+
+def test_no_more_keys_are_kept_than_the_bound(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.service.KEYS_KEPT", 3)
+    keys = [ledger.create_key("kita").key for _ in range(7)]
+    for key in [*keys, *keys]:
+        assert ledger.authenticate(key).platform == "kita"
+        assert len(ledger._kept_keys) <= 3
+    with pytest.raises(NotAuthenticated):
+        ledger.authenticate("amanah_unknown")
+    assert "amanah_unknown" not in ledger._kept_keys
 
 
 @pytest.mark.parametrize("platform", ["", "Kita", "kita ", "ledger", "x" * 64, "kita\n", "é"])

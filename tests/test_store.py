@@ -111,6 +111,19 @@ def test_reading_takes_no_lock(ledger: Ledger, tmp_path: Path) -> None:
     assert not ledger.store.paths.lock.exists()
 
 
+def test_whoever_would_wait_can_know_it(ledger: Ledger) -> None:
+    store = ledger.store
+    with closing(SqliteStore(store.paths.database)) as other:
+        assert not store.is_busy()
+        assert not other.is_busy()
+        with store.writing():
+            assert store.is_busy()  # for another thread
+            assert other.is_busy()  # and for another process
+        assert not other.is_busy()
+        with other.writing():
+            assert store.is_busy()
+
+
 def test_what_is_committed_is_on_disk(ledger: Ledger) -> None:
     """Promise 1: the write-ahead log is flushed with every commit, on every connection."""
     writer = ledger.store._open_writer()

@@ -261,12 +261,12 @@ PROVED: dict[str, tuple[Change, int | None, str]] = {
     "tiles: delete that of level 1": (run("DELETE FROM tiles WHERE level = 1"), 0, "tile/1/000"),
     "tiles: swap": (swap("tiles", "hashes", FIRST_TILE, SECOND_TILE), 0, "leaf hash of the entry"),
     "tiles: insert": (
-        run("INSERT INTO tiles VALUES (0, 5, zeroblob(8192))"),
+        run("INSERT INTO tiles VALUES (0, 5, zeroblob(8192), zeroblob(512))"),
         5 * 256,
         "row of tile/0/005",
     ),
     "tiles: insert at a level too many": (
-        run("INSERT INTO tiles VALUES (2, 0, zeroblob(32))"),
+        run("INSERT INTO tiles VALUES (2, 0, zeroblob(32), NULL)"),
         0,
         "row of tile/2/000",
     ),
@@ -300,6 +300,7 @@ PROVED: dict[str, tuple[Change, int | None, str]] = {
 DERIVED = tuple("refs terms parties key_owners programmes funds undone acknowledged holes".split())
 REBUILDABLE: dict[str, Change] = {
     "entries.leaf_hash under a full tile": edit("entries", "leaf_hash", AT),
+    "tiles.middle": edit("tiles", "middle", FIRST_TILE),
     "head.indexed": edit("head", "indexed"),
     **{f"{table}.{name}": edit(table, name) for table in DERIVED for name in COLUMNS[table]},
     **{f"{table}: delete the first": delete_first(table) for table in DERIVED},

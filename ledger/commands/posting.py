@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from ledger.batches import batches
 from ledger.chain import SealedEntry
 from ledger.commands.shared import WRONG, json_option, opened, print_json, progress_bar, say
 from ledger.config import Config
@@ -19,10 +20,6 @@ from ledger.target import Target, post_of
 
 if TYPE_CHECKING:
     from ledger.importers.giving360 import Report
-
-# What is posted at once. The API takes bodies of 4 MiB.
-BATCH = 500
-BATCH_BYTES = 2 * 1024 * 1024
 
 platform_option = click.option("--platform", help="Post as this platform (a party id).")
 url_option = click.option("--url", help="Post to this ledger, with the key in AMANAH_API_KEY.")
@@ -72,7 +69,7 @@ def post(file: BinaryIO, platform: str | None, url: str | None, as_json: bool) -
     statements = read_statements(file.read())
     with _target(platform, url, statements=statements) as target:
         start = 0
-        for batch in _batches(statements):
+        for batch in batches(map(post_of, statements)):
             try:
                 sealed = target.post(batch)
             except Refusal as refusal:
@@ -81,20 +78,6 @@ def post(file: BinaryIO, platform: str | None, url: str | None, as_json: bool) -
             for entry in sealed:
                 _print_sealed(entry, as_json)
             start += len(batch)
-
-
-def _batches(statements: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    batch: list[dict[str, Any]] = []
-    room = BATCH_BYTES
-    for statement in statements:
-        size = len(json.dumps(post_of(statement)))
-        if batch and (len(batch) == BATCH or size > room):
-            yield batch
-            batch, room = [], BATCH_BYTES
-        batch.append(statement)
-        room -= size
-    if batch:
-        yield batch
 
 
 def read_statements(data: bytes) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """The tables of a ledger's database, as numbered migrations that are never edited.
 
 `entries` and `tiles` are the log. Of level 0 only full tiles stand there: until a tile is full
-its hashes stand beside the entries, so that no commit writes a growing tile again. `head` is
+its hashes stand beside the entries, so that no commit writes a growing tile again. `middle` is
+the row of 16 hashes half way up a full tile, so that a proof hashes little. `head` is
 the log's tip and the checkpoint that covers it. The rest follows from the log and could be
 rebuilt: `refs`, `terms` (what the filters look up, of the entries below `indexed`: for each run
 of entries the indexes a term applies to, as a JSON array), the current `parties`, `programmes`,
@@ -21,7 +22,7 @@ CREATE TABLE entries (
   "index" INTEGER PRIMARY KEY, bytes BLOB NOT NULL, leaf_hash BLOB NOT NULL
 ) STRICT;
 CREATE TABLE tiles (
-  level INTEGER NOT NULL, "index" INTEGER NOT NULL, hashes BLOB NOT NULL,
+  level INTEGER NOT NULL, "index" INTEGER NOT NULL, hashes BLOB NOT NULL, middle BLOB,
   PRIMARY KEY (level, "index")
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE head (

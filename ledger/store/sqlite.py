@@ -29,7 +29,15 @@ from ledger.store.files import HighWater, Paths, refuse_network_filesystem
 from ledger.store.migrations import migrations
 from ledger.store.transaction import LEAF_HASHES, Recall, Transaction, terms_of
 from ledger.tlog.merkle import HASH_SIZE
-from ledger.tlog.tile import TILE_WIDTH, Tile, TileCache, TileHashes, encode_bundle, tile_width
+from ledger.tlog.tile import (
+    TILE_WIDTH,
+    FullTile,
+    Tile,
+    TileHashes,
+    cached,
+    encode_bundle,
+    tile_width,
+)
 
 TREES_KEPT = 16  # what is published, and sizes that somebody follows
 BUNDLES_KEPT = 64  # some 120 kB each
@@ -74,8 +82,8 @@ class SqliteStore:
         self._lock_file: int | None = None  # whoever only reads needs no right to write
         self._writer: sqlite3.Connection | None = None
         self._recall = Recall()
-        self._tiles = TileCache()
-        # Both never change: the tree of one size, and a bundle that is full.
+        # These never change: a full tile, the tree of one size, and a bundle that is full.
+        self._full_tile = cached(self._read_full_tile)
         self.nodes = lru_cache(maxsize=TREES_KEPT)(self._nodes)
         self._full_bundle = lru_cache(maxsize=BUNDLES_KEPT)(self._read_bundle)
         self._terms = lru_cache(maxsize=TAIL_TERMS_CACHED)(self._terms_at)
@@ -156,6 +164,18 @@ class SqliteStore:
                 yield
             finally:
                 fcntl.flock(fd, fcntl.LOCK_UN)
+
+    def is_busy(self) -> bool:
+        """Whether somebody is writing at this moment, for whom `writing` would wait."""
+        if self._write_mutex.locked():
+            return True
+        fd = self._lock_file = self._lock_file or self._open_lock()
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        return False
 
     def _open_lock(self) -> int:
         try:
@@ -330,6 +350,13 @@ class SqliteStore:
             raise NotFound(f"{tile.path()} does not exist at size {self.size()}")
         return bytes(hashes[: tile.width * HASH_SIZE])
 
+    def _read_full_tile(self, tile: Tile) -> FullTile:
+        sql = 'SELECT hashes, middle FROM tiles WHERE level = ? AND "index" = ?'
+        row = self._row(sql, tile.level, tile.index)
+        if row is None or row[1] is None:
+            raise NotFound(f"{tile.path()} does not exist at size {self.size()}")
+        return FullTile(*row)
+
     def _newest_hashes(self, tile: Tile) -> bytes:
         """Leaf hashes of the tile that is not full yet."""
         start = tile.index * TILE_WIDTH
@@ -349,7 +376,7 @@ class SqliteStore:
 
     def _nodes(self, size: int) -> TileHashes:
         """The nodes of the tree of the first `size` entries."""
-        return TileHashes(self.tile, size, self._tiles)
+        return TileHashes(self.tile, size, self._full_tile)
 
     def checkpoint(self) -> bytes:
         """The newest signed checkpoint. Raises NotFound on an empty ledger."""

@@ -24,7 +24,7 @@ from ledger.state import (
     movement_of,
 )
 from ledger.tlog.merkle import HASH_SIZE, Frontier, root_at
-from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile, TileHashes
+from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile, TileHashes, middle_row
 from schemas.check import mentions
 
 FUNDS_RECALLED = 10_000
@@ -315,8 +315,8 @@ class Transaction:
             start = index * TILE_WIDTH
             hashes = self._leaf_hashes(start, first) if start < first else b""
             ours = leaves[max(start - first, 0) : start + TILE_WIDTH - first]
-            rows.append((0, index, hashes + b"".join(ours)))
-        self._many("INSERT INTO tiles VALUES (?, ?, ?)", rows)
+            rows.append(_tile_row(0, index, hashes + b"".join(ours)))
+        self._many("INSERT INTO tiles VALUES (?, ?, ?, ?)", rows)
         for level in range(1, -(-max(len(e.completed) for e in linked) // TILE_HEIGHT)):
             self._extend_level(level, first, linked)
 
@@ -329,10 +329,10 @@ class Transaction:
         data += b"".join(hashes)
         full = TILE_WIDTH * HASH_SIZE
         rows = [
-            (level, tile_index + i, data[i * full : (i + 1) * full])
+            _tile_row(level, tile_index + i, data[i * full : (i + 1) * full])
             for i in range(-(-len(data) // full))
         ]
-        self._many("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)", rows)
+        self._many("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?, ?)", rows)
 
     def index_terms(self) -> None:
         """Store the terms of the entries that have none yet, as one run: a row for each term."""
@@ -397,3 +397,8 @@ class Transaction:
     def _many(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:
             self._connection.executemany(sql, rows)
+
+
+def _tile_row(level: int, index: int, hashes: bytes) -> tuple[int, int, bytes, bytes | None]:
+    is_full = len(hashes) == TILE_WIDTH * HASH_SIZE
+    return level, index, hashes, middle_row(hashes) if is_full else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -19,7 +20,8 @@ from ledger.tlog.spelling import shown
 TILE_HEIGHT = 8
 TILE_WIDTH = 1 << TILE_HEIGHT
 ENTRY_BYTES_MAX = 2**16 - 1
-TILES_CACHED = 512  # 16 kB each
+TILES_CACHED = 512  # 9 kB each
+MIDDLE = TILE_HEIGHT // 2
 
 # Eighteen digits of index: a level 0 tile of a tree of 2^63 entries needs seventeen.
 _INDEX = r"(?P<index>(?!x000/)(?:x[0-9]{3}/){0,5}[0-9]{3})"
@@ -105,42 +107,51 @@ def tiles_of(size: int) -> Iterator[Tile]:
         level += 1
 
 
-class TileCache:
-    """Full tiles, expanded, for any number of proofs: such a tile never changes.
+class FullTile(NamedTuple):
+    """The hashes of a full tile, and its middle row: the 16 subtrees of height 4 over them.
 
-    Re-hashing a tile takes about 100 us, and one proof takes most of a tile's nodes. The oldest
-    goes first. Threads may share one: at worst a tile is expanded twice.
+    From the two, any node inside takes at most 15 hashes, and most of a proof none; from the
+    hashes alone, one takes up to 127.
     """
 
-    def __init__(self, most: int = TILES_CACHED) -> None:
-        self._most = most
-        self._rows: dict[Tile, list[bytes]] = {}
+    hashes: bytes
+    middle: bytes
 
-    def rows(self, tile: Tile, read: Callable[[Tile], bytes]) -> list[bytes]:
-        """The rows of a full tile, read and expanded when they are not at hand."""
-        rows = self._rows.get(tile)
-        if rows is None:
-            rows = expand_tile(tile, read(tile))
-            self._rows[tile] = rows
-            if len(self._rows) > self._most:
-                self._rows.pop(next(iter(self._rows)), None)
-        return rows
+    @classmethod
+    def of(cls, tile: Tile, hashes: bytes) -> FullTile:
+        """Raises FormatError unless `hashes` fill the tile."""
+        _check_filled(tile, hashes)
+        return cls(hashes, middle_row(hashes))
+
+    def node(self, height: int, position: int) -> bytes:
+        """The hash of the subtree of `height` 0 to 7 that stands at `position` in its row."""
+        row, below = (self.hashes, height) if height < MIDDLE else (self.middle, height - MIDDLE)
+        width = HASH_SIZE << below
+        return _raised(row[position * width : (position + 1) * width], below)
+
+
+def middle_row(hashes: bytes) -> bytes:
+    """The subtrees of height 4 over the hashes of a full tile."""
+    return _raised(hashes, MIDDLE)
 
 
 class TileHashes:
     """The nodes of a tree of `size` leaves, out of its tiles: a `NodeReader` for `merkle`.
 
     `read` answers a tile's bytes, and is asked for each tile in the width it has at `size`.
-    `cache`: of the same log, to share full tiles between proofs. Nothing here says that the
-    tiles are true: check what comes of them against a root.
+    `read_full`: answers those that are full instead, for whoever has their middle rows too.
+    Nothing here says that the tiles are true: check what comes of them against a root.
     """
 
     def __init__(
-        self, read: Callable[[Tile], bytes], size: int, cache: TileCache | None = None
+        self,
+        read: Callable[[Tile], bytes],
+        size: int,
+        read_full: Callable[[Tile], FullTile] | None = None,
     ) -> None:
         self.size = size
         self._read = read
-        self._cache = cache or TileCache()
+        self._full = read_full or cached(lambda tile: FullTile.of(tile, read(tile)))
         self._partial: dict[Tile, list[bytes]] = {}  # at most one a level
 
     def node(self, height: int, index: int) -> bytes:
@@ -148,16 +159,18 @@ class TileHashes:
         assert (index + 1) << height <= self.size, (height, index, self.size)
         level, row = divmod(height, TILE_HEIGHT)
         tile_index, position = divmod(index, TILE_WIDTH >> row)
-        start = position * HASH_SIZE
         tile = Tile(level, tile_index, tile_width(level, tile_index, self.size))
-        return self._rows(tile)[row][start : start + HASH_SIZE]
-
-    def _rows(self, tile: Tile) -> list[bytes]:
         if tile.width == TILE_WIDTH:
-            return self._cache.rows(tile, self._read)
+            return self._full(tile).node(row, position)
         if tile not in self._partial:
             self._partial[tile] = expand_tile(tile, self._read(tile))
-        return self._partial[tile]
+        start = position * HASH_SIZE
+        return self._partial[tile][row][start : start + HASH_SIZE]
+
+
+def cached(read_full: Callable[[Tile], FullTile]) -> Callable[[Tile], FullTile]:
+    """`read_full`, keeping the tiles it was asked for last: a full tile never changes."""
+    return lru_cache(maxsize=TILES_CACHED)(read_full)
 
 
 def expand_tile(tile: Tile, hashes: bytes) -> list[bytes]:
@@ -165,18 +178,27 @@ def expand_tile(tile: Tile, hashes: bytes) -> list[bytes]:
 
     Raises FormatError unless `hashes` are as many as the tile is wide.
     """
+    _check_filled(tile, hashes)
+    rows = [hashes]
+    # Height 8 is the business of the tile above, so seven rows follow the first.
+    for _ in range(TILE_HEIGHT - 1):
+        rows.append(_raised(rows[-1], 1))
+    return rows
+
+
+def _check_filled(tile: Tile, hashes: bytes) -> None:
     if len(hashes) != tile.width * HASH_SIZE:
         raise FormatError(
             f"{tile.path()} has {len(hashes)} bytes, not {tile.width} hashes of {HASH_SIZE}"
         )
-    rows = [hashes]
-    row = hashes
-    # Height 8 is the business of the tile above, so seven rows follow the first.
-    for _ in range(TILE_HEIGHT - 1):
+
+
+def _raised(row: bytes, by: int) -> bytes:
+    """The row so many heights above `row`: of its pairs, of their pairs, and so on."""
+    for _ in range(by):
         pairs = (row[at : at + 2 * HASH_SIZE] for at in range(0, len(row) - 63, 64))
         row = b"".join([sha256(b"\x01" + pair).digest() for pair in pairs])
-        rows.append(row)
-    return rows
+    return row
 
 
 def _spell(index: int, width: int) -> str:

@@ -18,7 +18,7 @@ import pytest
 from ledger.tlog.note import SigningKey
 from tests.command_line import SCRIPT, Amanah, Site, lines
 from tests.simulator import Witness
-from tests.support import HERE, ORIGIN, body_of, donation
+from tests.support import HERE, ORIGIN, body_of, donation, unmeasured
 
 NASTY = HERE / "data" / "360giving-nasty.json"
 
@@ -159,7 +159,7 @@ def loaded(amanah: Amanah, *args: object) -> set[str]:
     """The top-level modules that a successful command has loaded in the end."""
     run = subprocess.run(
         [sys.executable, "-c", LOADED + SCRIPT, *map(str, args)],
-        env=amanah.environment(),
+        env=unmeasured(amanah.environment()),
         capture_output=True,
         text=True,
         check=False,

@@ -192,6 +192,18 @@ def test_a_message_shows_both_roots() -> None:
     assert bytes(32).hex() in str(failure.value)
 
 
+def test_a_message_says_which_of_the_two_trees_is_another() -> None:
+    old_root, new_root = root_at(3, SMALL.node), root_at(5, SMALL.node)
+    proof = prove_consistency(3, 5, SMALL.node)
+    what = "consistency proof from size 3 to 5"
+    with pytest.raises(ProofError, match=f"{what}, at the old size, leads to"):
+        verify_consistency(3, 5, proof, bytes(32), new_root)
+    with pytest.raises(ProofError, match=f"{what}, at the new size, leads to"):
+        verify_consistency(3, 5, proof, old_root, bytes(32))
+    with pytest.raises(ProofError, match="consistency proof from size 5 to 5 leads to"):
+        verify_consistency(5, 5, [], old_root, new_root)
+
+
 @pytest.mark.parametrize("size", range(2, 20))
 def test_a_proof_too_long_or_too_short_is_called_so(size: int) -> None:
     inclusion = prove_inclusion(0, size, SMALL.node)
@@ -275,6 +287,34 @@ def test_a_proof_with_a_hash_more_or_fewer_fails(
     for changed in ([*proof[:place], bytes(32), *proof[place:]], replaced(proof, place, b"")):
         with pytest.raises(ProofError):
             verify_inclusion(SMALL.leaves[index], index, size, changed, root)
+
+
+@pytest.mark.parametrize("moved", [-31, -1, 1, 31])
+def test_hashes_cut_at_another_place_prove_nothing(moved: int) -> None:
+    """A node hashes two hashes one after the other: the same bytes, cut elsewhere, would fit."""
+    root, leaf = root_at(2, SMALL.node), SMALL.leaves[0]
+    joint = leaf + SMALL.leaves[1]
+    left, right = joint[: HASH_SIZE + moved], joint[HASH_SIZE + moved :]
+    with pytest.raises(ProofError, match=f"holds a hash of {HASH_SIZE + moved} bytes"):
+        verify_inclusion(left, 0, 2, [right], root)
+    with pytest.raises(ProofError, match=f"holds a hash of {HASH_SIZE - moved} bytes"):
+        verify_inclusion(right, 1, 2, [left], root)
+    with pytest.raises(ProofError, match=f"holds a hash of {HASH_SIZE + moved} bytes"):
+        verify_consistency(1, 2, [right], left, root)
+
+
+@pytest.mark.parametrize("place", ["old root", "new root", "proof"])
+def test_every_hash_of_a_consistency_proof_has_32_bytes(place: str) -> None:
+    for old in (3, 4, 6):
+        proof = prove_consistency(old, 7, SMALL.node)
+        roots = {"old root": root_at(old, SMALL.node), "new root": root_at(7, SMALL.node)}
+        for cut in range(len(proof)):
+            if place == "proof":
+                broken = [*proof[:cut], proof[cut] + b"\0", *proof[cut + 1 :]]
+            else:
+                broken, roots[place] = proof, roots[place][:32] + b"\0"
+            with pytest.raises(ProofError, match="consistency proof holds a hash of 33 bytes"):
+                verify_consistency(old, 7, broken, roots["old root"], roots["new root"])
 
 
 @given(st.lists(st.binary(max_size=40), max_size=4), *[st.integers(-2, 2**64)] * 2)

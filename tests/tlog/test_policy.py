@@ -118,10 +118,26 @@ def test_an_error_names_its_line() -> None:
 
 
 def test_what_a_policy_lists() -> None:
-    assert POLICY.logs == (LOG.verifier, OTHER_LOG.verifier)
-    assert POLICY.witnesses == {"gov": GOV.key, "ngo": NGO.key, "corp": CORP.key}
-    assert POLICY.witness_urls == {"gov": "https://gov.example/"}
-    assert POLICY.quorum == "sectors"
+    policy = Policy.parse(POLICY_TEXT)
+    assert policy.logs == (LOG.verifier, OTHER_LOG.verifier)
+    assert policy.witnesses == {"gov": GOV.key, "ngo": NGO.key, "corp": CORP.key}
+    assert policy.witness_urls == {"gov": "https://gov.example/"}
+    assert policy.quorum == "sectors"
+
+
+@pytest.mark.parametrize("needed", ["1", "2", "3", "4", "all", "any"])
+def test_a_group_asks_for_as_many_as_it_has_and_no_more(needed: str) -> None:
+    text = POLICY_TEXT.replace("sectors 2", f"sectors {needed}")
+    if needed == "4":
+        with pytest.raises(FormatError, match="policy line 6: the threshold '4'"):
+            Policy.parse(text)
+        return
+    (group,) = Policy.parse(text).groups
+    count = {"all": 3, "any": 1}.get(needed) or int(needed)
+    assert group.needed == count
+    names = ["gov", "ngo", "corp"]
+    assert Policy.parse(text).met_by(names[:count])
+    assert not Policy.parse(text).met_by(names[: count - 1])
 
 
 def test_a_groups_name_does_not_stand_for_its_witnesses() -> None:

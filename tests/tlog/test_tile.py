@@ -25,12 +25,16 @@ from ledger.tlog.merkle import (
 from ledger.tlog.note import VerifierKey
 from ledger.tlog.tile import (
     TILE_WIDTH,
+    TILES_CACHED,
+    FullTile,
     Tile,
-    TileCache,
     TileHashes,
     bundle_path,
+    cached,
     decode_bundle,
     encode_bundle,
+    expand_tile,
+    middle_row,
     parse_bundle_path,
     parse_tile_path,
     tile_width,
@@ -161,18 +165,68 @@ def test_a_tile_is_read_once_and_in_the_width_of_the_size(large_tree: Tree) -> N
     assert len(read) == len(set(read)) == 5
 
 
-def test_no_more_tiles_are_kept_than_the_bound(large_tree: Tree) -> None:
+def test_no_more_tiles_are_kept_than_the_bound() -> None:
     read = Counter[Tile]()
 
-    def reading(tile: Tile) -> bytes:
+    def reading(tile: Tile) -> FullTile:
         read[tile] += 1
-        return large_tree.tile(tile)
+        return FullTile(b"", b"")
 
-    hashes = TileHashes(reading, LARGE_SIZE, TileCache(most=64))
-    for _ in range(2):
-        for index in range(0, LARGE_SIZE, TILE_WIDTH):
-            hashes.node(0, index)
-    assert read[Tile(0, 0, TILE_WIDTH)] == 2
+    read_full = cached(reading)
+    for index in (*range(TILES_CACHED + 1), TILES_CACHED, 0):
+        read_full(Tile(0, index, TILE_WIDTH))
+    assert {tile.index: times for tile, times in read.items() if times > 1} == {0: 2}
+
+
+def test_sizes_share_the_full_tiles_that_were_read(large_tree: Tree) -> None:
+    read = Counter[Tile]()
+
+    def reading(tile: Tile) -> FullTile:
+        read[tile] += 1
+        return FullTile.of(tile, large_tree.tile(tile))
+
+    read_full = cached(reading)
+    for size in (300, 600, LARGE_SIZE):
+        TileHashes(large_tree.tile, size, read_full).node(0, 7)
+    assert read == {Tile(0, 0, TILE_WIDTH): 1}
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_full_tile_and_its_middle_row_hold_every_node_inside(
+    level: int, large_tree: Tree
+) -> None:
+    tile = Tile(level, 0, TILE_WIDTH)
+    full = FullTile.of(tile, large_tree.tile(tile))
+    assert full.middle == middle_row(full.hashes)
+    assert len(full.middle) == 16 * 32
+    for height in range(8):
+        for position in range(TILE_WIDTH >> height):
+            assert full.node(height, position) == large_tree.node(8 * level + height, position)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 127, 128, 129, 255, 256])
+def test_a_row_of_a_tile_holds_its_whole_pairs_and_nothing_else(
+    width: int, large_tree: Tree
+) -> None:
+    """Of heights 0 to 7: height 8 is the business of the tile above."""
+    tile = Tile(0, 5, width)
+    rows = expand_tile(tile, large_tree.tile(tile))
+    assert len(rows) == 8
+    for height, row in enumerate(rows):
+        start, count = (5 * TILE_WIDTH) >> height, width >> height
+        assert row == b"".join(large_tree.rows[height][start : start + count])
+
+
+@pytest.mark.parametrize("size", [1, 5, 255, 256, 300])
+def test_no_node_is_read_that_the_tree_does_not_have(size: int, large_tree: Tree) -> None:
+    """It would be made of leaves that are not there yet: a bug of the caller."""
+    hashes = large_tree.from_tiles(size)
+    for height in range(10):
+        count = size >> height
+        if count:
+            assert hashes.node(height, count - 1) == large_tree.node(height, count - 1)
+        with pytest.raises(AssertionError):
+            hashes.node(height, count)
 
 
 @pytest.mark.parametrize("change", [-32, -1, 1, 32])
