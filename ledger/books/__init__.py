@@ -41,7 +41,8 @@ class Books(Registrations, Money, Undoing, Sayings):
         kind = statement["type"]
         if kind != "genesis":
             self._check_platform(platform, statement)
-        self.check_signers(post)
+        if signatures:
+            self.check_signers(post)
         return _FOLDS[kind](self, post)
 
     def _check_platform(self, platform: str, statement: Statement) -> None:

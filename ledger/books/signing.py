@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from ledger.books.layer import Layer, Posted
 from ledger.books.refusing import refuse, refuse_beside
@@ -25,8 +25,6 @@ class Signing(Layer):
 
     def check_signatures(self, post: Posted) -> None:
         """Refuse (`signature_invalid`) unless each is by a current key, or one that is posted."""
-        if not post.signatures:
-            return
         statement = canonical(post.statement)
         for i, signature in enumerate(post.signatures):
             party_id = signature["party"]
@@ -55,8 +53,10 @@ class Signing(Layer):
         required: parties that must have signed. named: those that must, if they are signed_only;
         the posting platform is always one of them.
         """
-        self.check_signatures(post)
-        signers = post.signers()
+        signers: Set[str] = frozenset()
+        if post.signatures:  # which most posts have not
+            self.check_signatures(post)
+            signers = post.signers()
         for party_id in required:
             if party_id not in signers:
                 _require(f"{party_id!r} must sign this")
