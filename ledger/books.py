@@ -14,8 +14,10 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from heapq import merge
 from typing import NoReturn
 
+from ledger import goods
 from ledger.entry import SYSTEM_PLATFORM
 from ledger.errors import Fault, Refusal
+from ledger.goods import Stock, StockKey
 from ledger.money import AmountError, format_amount, parse_amount
 from ledger.spans import PIECES_MAX, Span, free, joined, lowest
 from ledger.state import (
@@ -38,7 +40,7 @@ class Books:
     """The fold, and all it changed on top of `base` (itself a State, so books can be layered).
 
     currencies: ISO code -> exponent. movements: where to keep what the fold learns of each
-    entry; an auditor of a large log passes one that lives on disk.
+    entry, stocks: of goods; an auditor of a large log passes some that live on disk.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Books:
         base: State,
         currencies: Mapping[str, int],
         movements: MutableMapping[int, Movement] | None = None,
+        stocks: MutableMapping[StockKey, Stock] | None = None,
     ) -> None:
         self.base = base
         self.currencies = currencies
@@ -54,6 +57,7 @@ class Books:
         self.funds: dict[str, Fund] = {}
         self.positions: dict[str, Position] = {}
         self.movements: MutableMapping[int, Movement] = {} if movements is None else movements
+        self.stocks: MutableMapping[StockKey, Stock] = {} if stocks is None else stocks
         self.new_holes: dict[str, list[Span]] = {}
 
     # -- State, so that books can lie on books
@@ -73,6 +77,12 @@ class Books:
     def movement(self, index: int) -> Movement | None:
         return self.movements.get(index) or self.base.movement(index)
 
+    def stock(self, key: StockKey) -> Stock | None:
+        return self.stocks.get(key) or self.base.stock(key)
+
+    def leaf_hash(self, index: int) -> bytes | None:
+        return self.base.leaf_hash(index)
+
     def holes(self, fund_id: str, start: int) -> Iterable[Span]:
         below = self.base.holes(fund_id, start)
         new = self.new_holes.get(fund_id)
@@ -88,6 +98,7 @@ class Books:
         self.funds.update(other.funds)
         self.positions.update(other.positions)
         self.movements.update(other.movements)
+        self.stocks.update(other.stocks)
         for fund_id, holes in other.new_holes.items():
             for hole in holes:
                 self._add_hole(fund_id, hole)
@@ -95,7 +106,7 @@ class Books:
     # -- the fold
 
     def post(self, index: int, platform: str, statement: Statement) -> list[Total]:
-        """Admit `statement` as entry `index`, posted by `platform`; the totals it carries.
+        """Admit `statement` as entry `index`, posted by `platform`; its totals, or goods.
 
         The statement has passed its schema. Raises Refusal and changes nothing.
         """
@@ -355,6 +366,40 @@ class Books:
             self._total(moved.fund, giver, gives, gave, [span]),
         ]
 
+    # -- what moves no money
+
+    def _goods(self, index: int, platform: str, statement: Statement) -> list[Total]:
+        fund = self._know_fund(statement["fund"], "/fund")
+        if "party" in statement.get("recipient", {}):
+            self._know_party(statement["recipient"]["party"], "/recipient/party")
+        _check_right(platform, fund, statement["fund"])
+        _check_open(fund, statement["fund"], "/fund")
+        key = goods.key_of(statement)
+        before = self.stock(key) or Stock()
+        after = goods.moved(before, index, statement)
+        self.stocks[key] = after
+        return [goods.print_stock(key, before.last, after)]
+
+    def _report(self, index: int, platform: str, statement: Statement) -> list[Total]:
+        if "fund" in statement:
+            self._know_fund(statement["fund"], "/fund")
+        elif self.programme(statement["programme"]) is None:
+            _unknown("programme", statement["programme"], "/programme")
+        self._know_party(statement["by"], "/by")
+        return []
+
+    def _evidence(self, index: int, platform: str, statement: Statement) -> list[Total]:
+        self._know_leaf(index, statement)
+        return []
+
+    def _know_leaf(self, size: int, statement: Statement) -> None:
+        """Check that `target` is an earlier entry, and `target_leaf` its leaf hash."""
+        target = statement["target"]
+        _check_earlier(size, target)
+        leaf = self.leaf_hash(target)
+        if leaf is None or leaf.hex() != statement["target_leaf"]:
+            _refuse("wrong_target", "/target_leaf", f"this is not the leaf hash of entry {target}")
+
     # -- what several folds share
 
     def _outflow(self, fund_id: str, before: Position, amount: int) -> tuple[list[Span], int]:
@@ -382,9 +427,7 @@ class Books:
         return fund
 
     def _know_target(self, size: int, target: int, kinds: tuple[str, ...]) -> Movement:
-        if target >= size:
-            detail = f"index {target} is not on the ledger yet; its size is {size}"
-            _refuse("unknown_reference", "/target", detail)
+        _check_earlier(size, target)
         movement = self.movement(target)
         if movement is None or movement.kind not in kinds:
             _refuse("wrong_target", "/target", f"entry {target} is not a {' or '.join(kinds)}")
@@ -433,7 +476,17 @@ _FOLDS = {
     "transfer": Books._transfer,
     "refund": Books._refund,
     "return": Books._return,
+    "goods_in": Books._goods,
+    "goods_out": Books._goods,
+    "report": Books._report,
+    "evidence": Books._evidence,
 }
+
+
+def _check_earlier(size: int, target: int) -> None:
+    if target >= size:
+        detail = f"index {target} is not on the ledger yet; its size is {size}"
+        _refuse("unknown_reference", "/target", detail)
 
 
 def _check_supersedes(

@@ -73,11 +73,16 @@ class SealedEntry:
 
 
 def link(
-    tip: Tip, platform: str, statement: bytes, recorded_at: str, totals: list[dict[str, Any]]
+    tip: Tip,
+    platform: str,
+    statement: bytes,
+    recorded_at: str,
+    totals: list[dict[str, Any]],
+    goods: Sequence[dict[str, Any]] = (),
 ) -> Linked:
     """Seal a canonical statement onto `tip`, which moves on."""
     index = tip.size
-    data = encode_entry(index, platform, tip.prev, recorded_at, statement, totals)
+    data = encode_entry(index, platform, tip.prev, recorded_at, statement, totals, goods)
     return Linked(index, data, tip.extend(data, recorded_at))
 
 

@@ -12,6 +12,7 @@ import click
 
 from ledger.commands import (
     comparing,
+    erasing,
     exporting,
     keeping,
     posting,
@@ -62,6 +63,7 @@ for command in (
     keeping.restore,
     keeping.doctor,
     keeping.rebuild,
+    erasing.erase,
     running.demo,
 ):
     cli.add_command(command)

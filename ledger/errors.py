@@ -59,7 +59,7 @@ REFUSALS: dict[str, str] = {
     "duplicate_ref": "One ref stands twice in the same batch.",
     "ref_conflict": "The ref already names another statement of this platform.",
     "unknown_reference": "A party, programme, fund or entry named here is not on the ledger.",
-    "wrong_target": "The target entry is not of a kind this statement can act on.",
+    "wrong_target": "The target is of a kind this cannot act on, or has another leaf hash.",
     "self_transfer": "A transfer needs two different funds.",
     "forbidden": "This platform may not post this statement.",
     "fund_closed": "The fund is closed.",
@@ -70,9 +70,10 @@ REFUSALS: dict[str, str] = {
     "fees_exceed_amount": "The fees add up to more than the amount.",
     "exceeds_original": "More would be taken back than is left of the target.",
     "insufficient_funds": "The fund, or the transfer's span in it, does not hold this much.",
+    "insufficient_stock": "The fund does not hold this much of the item.",
     "cost_cap_exceeded": "Costs would exceed the fund's cap.",
     "too_fragmented": "The money would come from more than 512 separate pieces.",
-    "amount_too_large": "A counter or span would reach 10^18 minor units.",
+    "amount_too_large": "A counter or span would reach 10^18 minor units, or a stock 10^12.",
     "evidence_required": "This statement needs evidence.",
 }
 

@@ -8,24 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from ledger.batches import BATCH_MAX
+from ledger.disclosure import TEXT_MAX, asked_for, decode_text, digest
 from ledger.entry import canonical, plain_json, pointer_token, read_json
-from ledger.errors import Fault, Refusal
+from ledger.errors import Fault, FormatError, Refusal
 from ledger.tripwire import may_hold, suspect
 from schemas.check import check_statement
+from schemas.fields import Text
 
 FUTURE_MAX = timedelta(minutes=5)
-_POST_FIELDS = frozenset({"statement"})
-_POST_UNSUPPORTED = frozenset({"signatures", "disclosures"})
+_TEXT = Text(TEXT_MAX)
+_POST_FIELDS = frozenset({"statement", "disclosures"})
+_POST_UNSUPPORTED = frozenset({"signatures"})
 
 
 class Post(NamedTuple):
-    """A statement that passed the door, and its canonical bytes, which are what is sealed."""
+    """A statement that passed the door, and its canonical bytes, which are what is sealed.
+
+    disclosures: what is kept beside the log, as posted.
+    """
 
     statement: dict[str, Any]
     canonical: bytes
+    disclosures: tuple[str, ...] = ()
 
 
 class Submission(NamedTuple):
@@ -113,13 +120,53 @@ def _post(document: Any, currencies: Mapping[str, int], now: datetime) -> Post:
         detail = "part of the format but not enforced here yet"
         faults = [Fault(f"/{name}", detail) for name in early]
         raise Refusal("not_supported", f"/{early[0]}: {detail}", faults)
-    if may_hold(data) and (found := suspect(statement)):
-        faults = [Fault(f"/statement{f.pointer}", f.detail) for f in found]
+    texts = _disclosed(statement, document["disclosures"]) if "disclosures" in document else {}
+    _check_personal_data(statement, data, texts.values())
+    return Post(statement, data, tuple(texts))
+
+
+def _disclosed(statement: Mapping[str, Any], disclosures: Any) -> dict[str, str]:
+    """Disclosure -> the text in it. Raises Refusal unless each is one the statement asks for."""
+    if not (isinstance(disclosures, list) and disclosures):
+        _refuse_disclosure("", "expected an array of at least one disclosure")
+    asked = asked_for(statement)
+    texts = {}
+    for i, disclosure in enumerate(disclosures):
+        pointer = f"/{i}"
+        if not isinstance(disclosure, str):
+            _refuse_disclosure(pointer, "a disclosure is a text in base64url")
+        try:
+            text = decode_text(disclosure)
+        except FormatError as error:
+            _refuse_disclosure(pointer, str(error))
+        if (fault := _TEXT.fault(text)) is not None:
+            _refuse_disclosure(pointer, f"in it: {fault}")
+        if (its := digest(disclosure)) not in asked:
+            detail = f"its digest {its} is not in the statement, or an earlier one has it"
+            _refuse_disclosure(pointer, detail)
+        asked.remove(its)
+        texts[disclosure] = text
+    return texts
+
+
+def _refuse_disclosure(pointer: str, detail: str) -> NoReturn:
+    pointer = f"/disclosures{pointer}"
+    raise Refusal("invalid", f"{pointer}: {detail}", [Fault(pointer, detail)])
+
+
+def _check_personal_data(
+    statement: Mapping[str, Any], data: bytes, disclosed: Iterable[str]
+) -> None:
+    faults = []
+    if may_hold(data):
+        faults = [Fault(f"/statement{f.pointer}", f.detail) for f in suspect(statement)]
+    for i, text in enumerate(disclosed):
+        faults += [Fault(f"/disclosures/{i}", f.detail) for f in suspect({"text": text})]
+    if faults:
         detail = (
             f"{faults[0].pointer} {faults[0].detail}; everything posted here is public for ever"
         )
         raise Refusal("personal_data_suspected", detail, faults)
-    return Post(statement, data)
 
 
 def _unknown(names: Iterable[str]) -> list[Fault]:

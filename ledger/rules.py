@@ -12,11 +12,13 @@ from ledger.books import Books
 from ledger.entry import (
     STATEMENT_BYTES_MAX,
     Entry,
+    SumsBytes,
     canonical,
     decode_audited_entry,
     decode_entry,
 )
 from ledger.errors import FormatError, LogMismatch, NotFound, Refusal
+from ledger.goods import divided
 from ledger.state import Statement, Total
 from ledger.tlog.note import VerifierKey
 from schemas.check import check_statement, is_understood
@@ -80,31 +82,35 @@ def check_form(
 
 
 def post_again(
-    books: Books, index: int, platform: str, statement: Statement, totals: bytes
+    books: Books, index: int, platform: str, statement: Statement, sums: SumsBytes
 ) -> None:
     """References, rights, state and sums: add entry `index` up in `books`, which hold all before.
 
-    Its form was checked. totals: the bytes of those it carries, empty when it has none. Raises
-    LogMismatch when a rule is broken, or its totals are others.
+    Its form was checked. sums: what it carries. Raises LogMismatch when a rule is broken, or
+    its totals or goods are others.
     """
     try:
-        added_up = spell_totals(books.post(index, platform, statement))
+        lines = books.post(index, platform, statement)
     except Refusal as refusal:
         raise _broken(index, refusal) from refusal
     # As bytes: compared as values, a `true` would pass for a 1.
-    if added_up != totals:
-        raise LogMismatch(
-            index,
-            "totals, added up again from the first entry",
-            (added_up or b"[]").decode(),
-            (totals or b"[]").decode(errors="replace"),
-            meaning="the ledger's software had a bug; or somebody sealed a false balance",
-        )
+    added_up = spell_sums(*divided(statement["type"], lines))
+    if added_up == sums:
+        return
+    name = "totals" if added_up.totals != sums.totals else "goods"
+    wanted, found = (getattr(one, name) or b"[]" for one in (added_up, sums))
+    raise LogMismatch(
+        index,
+        f"{name}, added up again from the first entry",
+        wanted.decode(),
+        found.decode(errors="replace"),
+        meaning="the ledger's software had a bug; or somebody sealed a false balance",
+    )
 
 
-def spell_totals(totals: list[Total]) -> bytes:
-    """Their bytes as an entry carries them; none when there are none."""
-    return canonical(totals) if totals else b""
+def spell_sums(totals: list[Total], goods: list[Total]) -> SumsBytes:
+    """Their bytes as an entry carries them; none for what is empty."""
+    return SumsBytes(*(canonical(lines) if lines else b"" for lines in (totals, goods)))
 
 
 def _broken(index: int, refusal: Refusal) -> LogMismatch:

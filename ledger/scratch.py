@@ -1,9 +1,10 @@
 """Scratch on disk for a long audit, so that its memory does not grow with the log.
 
-Two things would: what each money entry may still be asked to give back, and every ref ever
-used. Both go to files: unnamed temporary ones that vanish with the audit, or ones that are kept
-so that it can go on when it was interrupted. These hold, up to where they were last `flush`ed,
-nothing newer than that, however the process ends.
+Four things would: what each money entry may still be asked to give back, every ref ever used,
+every leaf hash, and the stock of all goods (ledger/stocks.py). They go to files: unnamed temporary
+ones that vanish with the audit, or ones that are kept so that it can go on when it was interrupted.
+These hold, up to where they were last `flush`ed, nothing newer than that, however the process
+ends.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from contextlib import ExitStack
 from hashlib import sha256
 from typing import IO
 
-from ledger.state import Movement
+from ledger.state import EmptyState, Movement
+from ledger.tlog.merkle import HASH_SIZE
 
 _KINDS = ("donation", "disbursement", "transfer")
 # kind (0: none), is_operational, fund and to_fund as numbers, then the eight amounts.
@@ -26,6 +28,7 @@ MOVEMENT_BYTES = _RECORD.size
 _MOVEMENTS_HELD = 4_096  # in memory, before they are written at once
 DIGEST_BYTES = 16  # two of 10^9 refs share one by accident with a chance below 10^-20
 _REFS_HELD = 4_096
+_LEAVES_HELD = 256  # bundles, or entries
 _REFS_AT_ONCE = 65_536  # looked at in memory: some 8 MB
 _PARTITIONS_MAX = 64  # open files; ten million refs make 4 MB a partition
 
@@ -123,6 +126,40 @@ class MovementFile(MutableMapping[int, Movement]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+class LeafFile(EmptyState):
+    """Every leaf hash of a log, in order; the state that an auditor's books begin on."""
+
+    def __init__(self, file: IO[bytes] | None = None) -> None:
+        self._file = file or tempfile.TemporaryFile()  # noqa: SIM115 - as above
+        self._held: list[bytes] = []
+
+    def close(self) -> None:
+        self._file.close()
+
+    def add(self, leaves: bytes) -> None:
+        """leaves: hashes of the next entries, one after the other."""
+        self._held.append(leaves)
+        if len(self._held) >= _LEAVES_HELD:
+            self._write()
+
+    def leaf_hash(self, index: int) -> bytes | None:
+        if self._held:
+            self._write()
+        return os.pread(self._file.fileno(), HASH_SIZE, index * HASH_SIZE) or None
+
+    def flush(self, size: int) -> None:
+        """Put the first `size` on disk, and forget all others."""
+        self._write()
+        self._file.truncate(size * HASH_SIZE)
+        os.fsync(self._file.fileno())
+
+    def _write(self) -> None:
+        self._file.seek(0, os.SEEK_END)
+        self._file.write(b"".join(self._held))
+        self._file.flush()
+        self._held = []
 
 
 def ref_digest(platform: str, ref: str) -> bytes:

@@ -27,6 +27,7 @@ from ledger.errors import (
     RolledBack,
     Unavailable,
 )
+from ledger.goods import divided
 from ledger.post import Post, Submission
 from ledger.store.files import HighWater
 from ledger.store.sqlite import SqliteStore
@@ -54,7 +55,7 @@ class Sealed(NamedTuple):
         return all(entry.replayed for entry in self.entries)
 
 
-# Where a post already stands, or the totals it is to be sealed with.
+# Where a post already stands, or the totals or goods it is to be sealed with.
 Place = SealedEntry | list[dict[str, Any]]
 
 
@@ -250,8 +251,9 @@ class Sequencer:
     ) -> SealedEntry:
         if isinstance(place, SealedEntry):
             return place
-        linked = link(group.tip, platform, post.canonical, recorded_at, place)
-        group.sealed.append(NewEntry(linked, platform, post.statement))
+        totals, goods = divided(post.statement["type"], place)
+        linked = link(group.tip, platform, post.canonical, recorded_at, totals, goods)
+        group.sealed.append(NewEntry(linked, platform, post.statement, post.disclosures))
         group.refs[platform, post.statement["ref"]] = linked
         return SealedEntry(linked.index, linked.leaf_hash, replayed=False)
 

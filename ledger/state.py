@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from ledger.errors import Fault, Refusal
+from ledger.goods import Stock, StockKey
 from ledger.money import LIMIT_MINOR, format_amount, parse_amount, parse_total
 from ledger.spans import Span
 
@@ -144,6 +145,11 @@ class State(Protocol):
     def fund(self, fund_id: str) -> Fund | None: ...
     def position(self, fund_id: str) -> Position | None: ...
     def movement(self, index: int) -> Movement | None: ...
+    def stock(self, key: StockKey) -> Stock | None: ...
+    def leaf_hash(self, index: int) -> bytes | None:
+        """Of an entry that is sealed; None for one that is about to be."""
+        ...
+
     def holes(self, fund_id: str, start: int) -> Iterable[Span]:
         """Refunded or returned spans that end after `start`, disjoint and ascending."""
         ...
@@ -165,6 +171,12 @@ class EmptyState:
         return None
 
     def movement(self, index: int) -> Movement | None:
+        return None
+
+    def stock(self, key: StockKey) -> Stock | None:
+        return None
+
+    def leaf_hash(self, index: int) -> bytes | None:
         return None
 
     def holes(self, fund_id: str, start: int) -> Iterable[Span]:

@@ -34,7 +34,13 @@ from schemas.fields import (
     Url,
     Whole,
 )
-from schemas.statements import STATEMENTS, DonorSchema, RecipientSchema
+from schemas.statements import (
+    STATEMENTS,
+    DonorSchema,
+    GoodsSchema,
+    RecipientSchema,
+    ReportSchema,
+)
 
 Json = dict[str, Any]
 
@@ -52,6 +58,10 @@ RULES: dict[type[Schema], Json] = {
         "then": {"required": ["party"]},
         "else": {"not": {"required": ["party"]}},
     },
+    GoodsSchema: {
+        "dependentRequired": {"estimated_value": ["currency"], "currency": ["estimated_value"]}
+    },
+    ReportSchema: {"oneOf": [{"required": ["fund"]}, {"required": ["programme"]}]},
     RecipientSchema: {
         "oneOf": [
             {"required": ["party"], "maxProperties": 1},
@@ -138,7 +148,8 @@ class _Converter(OpenAPIConverter):
             result["description"] = inspect.cleandoc(doc)
         if kind in _KINDS:
             result["properties"]["type"] = {"type": "string", "const": _KINDS[kind]}
-        return {**result, **RULES.get(kind, {})}
+        ruled = (RULES[above] for above in kind.__mro__ if above in RULES)
+        return {**result, **next(ruled, {})}
 
 
 class Plugin(MarshmallowPlugin):

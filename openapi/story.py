@@ -19,7 +19,7 @@ from flask import Flask
 from ledger.app import create_app
 from ledger.config import Config
 from ledger.demo import PARTNER, PLATFORM, statements
-from ledger.entry import FORMAT, SYSTEM_PLATFORM
+from ledger.entry import FORMAT, SYSTEM_PLATFORM, entry_hash
 from ledger.money import CURRENCIES
 from ledger.post import read_submission
 from ledger.sequencer import Pending, Sequencer
@@ -71,6 +71,7 @@ class Story:
         for platform, statement in self.statements:
             self._time += 60
             self._ledger.post(platform, [statement])
+        self._show_evidence()
         reader = self._ledger.create_key(PLATFORM, scopes=())
         self._reader_id = reader.key_id
         self._keys = {
@@ -79,6 +80,17 @@ class Story:
             "unknown": "amanah_nobody",
         }
         self._http = self.app.test_client()
+
+    def _show_evidence(self) -> None:
+        """Seal evidence for the newest entry, whose leaf hash nobody knew before."""
+        target = self._ledger.store.size() - 1
+        leaf = entry_hash(self._ledger.store.entry_bytes(target))
+        photo = {"sha256": "5d" * 32, "media_type": "image/jpeg", "bytes": 91834}
+        statement: Json = {"type": "evidence", "ref": "evidence-1", "target": target}
+        statement |= {"target_leaf": leaf.hex(), "evidence": [photo]}
+        self.statements.append((PLATFORM, statement))
+        self._time += 60
+        self._ledger.post(PLATFORM, [statement])
 
     def close(self) -> None:
         self._ledger.close()

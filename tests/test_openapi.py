@@ -103,10 +103,11 @@ def is_taken(statement: Any) -> bool:
 # Refused by the border, though the document cannot say so: (a part of the value's pointer, why).
 UNSAID = {
     "by occurred_at valid_from valid_until": "a date or time that does not exist",
+    "period_from period_to": "the same",
     "currency": "a currency that is not in the table",
     "url uri": "an address without a host",
-    "baseline target": "minus zero",
-    "amount goal_amount": "more decimals than the currency has",
+    "baseline target value": "minus zero",
+    "amount goal_amount estimated_value": "more decimals than the currency has",
 }
 
 

@@ -17,13 +17,14 @@ from ledger.books import Books
 from ledger.chain import Linked, Tip, verify
 from ledger.entry import INTEGER_MAX, entry_hash
 from ledger.errors import LogMismatch, SetupError
-from ledger.rules import check_form, post_again, read_entry, spell_totals
+from ledger.rules import check_form, post_again, read_entry, spell_sums
 from ledger.store.transaction import Head, NewEntry, Recall, Transaction
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import Frontier
 
-# All tables but `entries`, which they follow from, and `keys`, which are not of the log.
-DERIVED = tuple("tiles head refs terms parties programmes funds undone holes".split())
+# All tables but `entries`, which they follow from, and those that are not of the log: `keys`,
+# `disclosures` and `erasures`.
+DERIVED = tuple("tiles head refs terms parties programmes funds undone holes stocks".split())
 CHUNK = 1_024  # entries folded at once: whole tiles, so that no leaf hash is asked of the table
 # Inserts go all over the trees of refs and terms, which would come and go from the disk.
 CACHE_KIB = 65_536
@@ -83,7 +84,8 @@ def _fold(books: Books, tip: Tip, data: bytes) -> NewEntry:
     index = tip.size
     entry = read_entry(index, data)
     check_form(index, entry.statement, data, books.currencies)
-    post_again(books, index, entry.platform, entry.statement, spell_totals(entry.totals))
+    sums = spell_sums(entry.totals, entry.goods)
+    post_again(books, index, entry.platform, entry.statement, sums)
     linked = Linked(index, data, verify(tip, entry, data))
     return NewEntry(linked, entry.platform, entry.statement)
 

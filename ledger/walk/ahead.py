@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from ledger.entry import SumsBytes
 from ledger.errors import LedgerError, Unavailable
 from ledger.walk.bundle import Checked, Reader, check_bundle, read_bundle
 
@@ -26,7 +27,7 @@ WORTH_BUNDLES = 160  # of fewer, the processes would be ready when all is done
 
 _T = TypeVar("_T")
 _pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(list[tuple[str, dict[str, Any], bytes]]).decode
+_unpack = msgspec.msgpack.Decoder(list[tuple[str, dict[str, Any], SumsBytes]]).decode
 
 
 class Ways(NamedTuple):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from ledger.chain import check_link
-from ledger.entry import decode_sealed, entry_hash
+from ledger.entry import SumsBytes, decode_sealed, entry_hash
 from ledger.errors import FormatError, LogMismatch, NotFound, Refusal
 from ledger.rules import check_spelling
 from ledger.scratch import ref_digest
@@ -42,14 +42,14 @@ class Checked(NamedTuple):
 
     first: where its first entry says it stands, which is still to be held against what stands
     before. recorded_at: of the last entry. leaves: the hashes of all. refs: their digests.
-    statements: what the books ask of each: platform, statement, and the bytes of its totals.
+    statements: what the books ask of each: platform, statement, and the sums it carries.
     """
 
     first: Place
     recorded_at: str
     leaves: bytes
     refs: bytes
-    statements: Sequence[tuple[str, Statement, bytes]]
+    statements: Sequence[tuple[str, Statement, SumsBytes]]
 
     @property
     def root(self) -> bytes:
@@ -86,7 +86,7 @@ def _check(
     leaves = [entry_hash(data) for data in entries]
     if b"".join(leaves) != hashes:
         return None
-    statements: list[tuple[str, Statement, bytes]] = []
+    statements: list[tuple[str, Statement, SumsBytes]] = []
     refs = []
     first, prev, recorded_at = None, "", ""
     for index, data in enumerate(entries, start):
@@ -98,7 +98,7 @@ def _check(
         check_link(entry, index, prev, recorded_at)
         check_spelling(entry.statement, data, currencies)
         refs.append(ref_digest(entry.platform, entry.statement["ref"]))
-        statements.append((entry.platform, entry.statement, entry.totals_bytes))
+        statements.append((entry.platform, entry.statement, entry.sums))
         prev, recorded_at = leaves[index - start].hex(), entry.recorded_at
     assert first is not None, "a bundle holds entries"
     return Checked(first, recorded_at, hashes, b"".join(refs), statements)

@@ -22,10 +22,9 @@ from ledger.rules import (
     not_understood,
     post_again,
     read_entry,
-    spell_totals,
+    spell_sums,
 )
 from ledger.scratch import ref_digest
-from ledger.state import EmptyState
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import HASH_SIZE, Frontier, prove_consistency, verify_consistency
 from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, TileHashes
@@ -73,7 +72,7 @@ class Walk:
         self.known = sorted((head for head in known if head.size), reverse=True)
         self.tip = Tip(Frontier())
         self.tree = UpperTiles(reader)
-        self.books = Books(EmptyState(), {}, scratch.movements)
+        self.books = Books(scratch.leaves, {}, scratch.movements, scratch.stocks)
         self.refs = scratch.refs
         self.not_understood: list[tuple[int, str]] = []
 
@@ -186,11 +185,13 @@ class Walk:
         except LogMismatch:
             return False
         self.refs.add(checked.refs)
-        for index, (platform, statement, totals) in enumerate(checked.statements, start):
+        # Before they are posted: a statement may name the leaf hash of one beside it.
+        self.scratch.leaves.add(checked.leaves)
+        for index, (platform, statement, sums) in enumerate(checked.statements, start):
             try:
-                post_again(self.books, index, platform, statement, totals)
+                post_again(self.books, index, platform, statement, sums)
             except LogMismatch:
-                # Of the entry's form, all has been looked at but that of its totals.
+                # Of the entry's form, all has been looked at but that of its totals and goods.
                 read_entry(index, self._entries(index // TILE_WIDTH)[index % TILE_WIDTH])
                 raise
         last = checked.leaves[-HASH_SIZE:]
@@ -211,7 +212,9 @@ class Walk:
         index = self.tip.size
         entry = read_entry(index, entry_bytes)
         # Level 0 was compared hash by hash already, with the bundle.
-        self.tree.extend(verify(self.tip, entry, entry_bytes)[TILE_HEIGHT::TILE_HEIGHT])
+        completed = verify(self.tip, entry, entry_bytes)
+        self.tree.extend(completed[TILE_HEIGHT::TILE_HEIGHT])
+        self.scratch.leaves.add(completed[0])
         while self.known and self.known[-1].size == self.tip.size:
             self._check_known(self.known.pop())
         if index == 0:
@@ -258,7 +261,8 @@ class Walk:
         try:
             check_form(index, statement, entry_bytes, self.books.currencies)
             self.refs.add(ref_digest(platform, statement["ref"]))
-            post_again(self.books, index, platform, statement, spell_totals(entry.totals))
+            sums = spell_sums(entry.totals, entry.goods)
+            post_again(self.books, index, platform, statement, sums)
         except Refusal as refusal:
             self.not_understood.append((index, str(refusal)))
 

@@ -294,6 +294,8 @@ class _Audit:
                 raise Fault(index, "leaf hash", f"{in_tile.hex()} (tile)", f"{leaf.hex()} (entry)")
             self.entry(index, bundle[at + 2 : end])
             self.leaves.append(leaf)
+            if self.books is not None:
+                self.books.leaves.append(leaf.hex())
             at = end
         last = first + width - 1
         if (at, width * 32) != (len(bundle), len(tile)):
@@ -335,10 +337,12 @@ class _Audit:
         except fold.Refused as refusal:
             raise Fault(index, refusal.code, refusal.wanted, refusal.found) from None
         if totals is not None:
-            wanted = fold.canonical(totals) if totals else b"none"
-            found = fold.canonical(entry["totals"]) if "totals" in entry else b"none"
-            if wanted != found:
-                raise Fault(index, "totals", wanted.decode(), found.decode())
+            is_goods = statement["type"] in fold.GOODS
+            for name, lines in (("totals", not is_goods), ("goods", is_goods)):
+                wanted = fold.canonical(totals) if totals and lines else b"none"
+                found = fold.canonical(entry[name]) if name in entry else b"none"
+                if wanted != found:
+                    raise Fault(index, name, wanted.decode(), found.decode())
 
     def shape(
         self, index: int, raw: bytes, entry: fold.Json
@@ -378,7 +382,7 @@ class _Audit:
     ) -> list[fold.Json] | None:
         """The totals this fold gives; None where it cannot say."""
         unchecked = [f"field {name}" for name in fold.unchecked(statement)]
-        unchecked += [f"field {name}" for name in ("signatures", "goods") if name in entry]
+        unchecked += ["field signatures"] if "signatures" in entry else []
         for what in unchecked:
             self.report.not_understood.append((index, what))
         if self.books is None:
