@@ -26,7 +26,17 @@ from tests.command_line import ROOT, SCRIPT, Amanah
 from tests.files import write_files
 from tests.shelf import fill
 from tests.simulator import Log, flipped, new_log
-from tests.support import ORIGIN, PLATFORM, disbursement, donation, fund, party, refund, returned
+from tests.support import (
+    ORIGIN,
+    PLATFORM,
+    disbursement,
+    donation,
+    fund,
+    goods,
+    party,
+    refund,
+    returned,
+)
 
 BUNDLES = 5
 SIZE = BUNDLES * TILE_WIDTH + 10
@@ -46,6 +56,9 @@ def honest() -> Log:
                 log.append(PLATFORM, donation(("air", "desa")[index % 2], ref, amount="9"))
             case 2 if target > 4:
                 log.append(PLATFORM, refund(target, ref, amount="4"))
+            case _ if index % 12 == 9:
+                kind = "goods_out" if index > SIZE * 3 // 5 else "goods_in"
+                log.append(PLATFORM, goods(kind, "air", ref, "1"))
             case _:
                 log.append(PLATFORM, party(f"p{index}", ref=ref))
     return log.refold().seal()
@@ -144,7 +157,8 @@ LIES: dict[str, Callable[[Log], Log]] = {
     "a refund of more than is left": lambda log: log.append(PLATFORM, refund(301, amount="2")),
     "a refund of a party": lambda log: log.append(PLATFORM, refund(27, amount="1")),
     "a ref again": lambda log: log.append(PLATFORM, donation(ref="n7")),
-    "a party again": lambda log: log.append(PLATFORM, party("p9", ref="new")),
+    "a party again": lambda log: log.append(PLATFORM, party("p15", ref="new")),
+    "goods there are not": lambda log: log.append(PLATFORM, goods("goods_out", "air", "x", "999")),
     "money there is not": lambda log: log.append(PLATFORM, disbursement(amount="99999")),
     "a return of a refund": lambda log: log.append(PLATFORM, returned(29, amount="1")),
 }
