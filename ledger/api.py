@@ -9,6 +9,7 @@ import gzip
 import json
 import re
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, NoReturn
 from urllib.parse import urlencode
 
@@ -16,6 +17,7 @@ from flask import Blueprint, Response, current_app, request
 
 from ledger.audit import prove_receipt
 from ledger.batches import BATCH_MAX, BODY_BYTES_MAX
+from ledger.disclosure import asked_for, digest
 from ledger.entry import (
     ENTRY_BYTES_MAX,
     FORMAT,
@@ -176,17 +178,29 @@ def _by_ref(
 def get_entry(index: str) -> Response:
     """One entry; its exact bytes for `Accept: application/octet-stream`."""
     data = current_ledger().store.entry_bytes(_path_index(index))
-    leaf = entry_hash(data).hex()
+    tag = entry_hash(data).hex()
     if _prefers("application/json", "application/octet-stream") == "application/octet-stream":
         response = _bytes(data, "octet-stream")
     else:
-        links = json.dumps(_links(int(index))).encode()
-        body = _entry_json(data)[:-1] + b',"disclosures":[],"links":' + links + b"}"
-        response = _bytes(body, "json")
+        beside = json_body(_beside(int(index), data) | {"links": _links(int(index))})
+        response = _bytes(_entry_json(data)[:-1] + b"," + beside[1:], "json")
+        tag += f"-{sha256(beside).hexdigest()[:16]}"  # an erasure changes what is beside
     response.vary.add("Accept")
     # The two forms share an address, so their tags must differ.
-    response.set_etag(f"{leaf}-{response.mimetype}")
+    response.set_etag(f"{tag}-{response.mimetype}")
     return _conditional(response)
+
+
+def _beside(index: int, entry_bytes: bytes) -> dict[str, Any]:
+    """What is kept beside an entry: texts that are what was sealed, or that they were erased."""
+    disclosure, erasure = current_ledger().store.beside(index)
+    if erasure is not None:
+        erased = {"at": erasure.erased_at, "reason": erasure.reason}
+        return {"disclosures": [], "erased": erased}
+    if disclosure is None:
+        return {"disclosures": []}
+    asked = asked_for(json.loads(entry_bytes)["statement"])
+    return {"disclosures": [disclosure] if digest(disclosure) in asked else []}
 
 
 @bp.get("/v1/entries/<index>/receipt")

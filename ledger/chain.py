@@ -78,11 +78,13 @@ def link(
     statement: bytes,
     recorded_at: str,
     totals: list[dict[str, Any]],
+    goods: Sequence[dict[str, Any]] = (),
     signatures: Sequence[Mapping[str, str]] = (),
 ) -> Linked:
     """Seal a canonical statement onto `tip`, which moves on."""
     index = tip.size
-    data = encode_entry(index, platform, tip.prev, recorded_at, statement, totals, signatures)
+    content = (statement, totals, goods, signatures)
+    data = encode_entry(index, platform, tip.prev, recorded_at, *content)
     return Linked(index, data, tip.extend(data, recorded_at))
 
 

@@ -12,6 +12,7 @@ import click
 
 from ledger.commands import (
     comparing,
+    erasing,
     exporting,
     keeping,
     parties,
@@ -64,6 +65,7 @@ for command in (
     keeping.restore,
     keeping.doctor,
     keeping.rebuild,
+    erasing.erase,
     running.demo,
 ):
     cli.add_command(command)

@@ -90,6 +90,8 @@ ADVICE = {
     "take back at most the rest.",
     "insufficient_funds": "Look at the fund's `balance`. Post the donations that came in first, or "
     "a smaller amount.",
+    "insufficient_stock": "Look at `goods` in the newest entry of this item. Post what came in "
+    "first, or a smaller quantity; item and unit must be spelled as they were.",
     "cost_cap_exceeded": "Post a smaller cost, or wait for more donations. The fund promised its "
     "donors this cap.",
     "too_fragmented": "Post it in several smaller statements, each with a ref of its own.",

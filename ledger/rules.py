@@ -13,11 +13,13 @@ from ledger.books import Books
 from ledger.entry import (
     STATEMENT_BYTES_MAX,
     Entry,
+    SumsBytes,
     canonical,
     decode_audited_entry,
     decode_entry,
 )
 from ledger.errors import FormatError, LogMismatch, NotFound, Refusal
+from ledger.goods import divided
 from ledger.signatures import Signature
 from ledger.state import Statement, Total
 from ledger.tlog.note import VerifierKey
@@ -55,21 +57,18 @@ def not_understood(entry: Entry) -> str | None:
 
 
 class Content(NamedTuple):
-    """What the rules ask of a sealed entry, wherever it stands.
-
-    totals: the bytes of those it carries, empty when it has none.
-    """
+    """What the rules ask of a sealed entry, wherever it stands."""
 
     platform: str
     statement: Statement
-    totals: bytes
+    sums: SumsBytes
     signatures: Sequence[Signature]
 
 
 def content_of(entry: Entry) -> Content:
     """What the rules ask of an entry that was read."""
-    totals = spell_totals(entry.totals)
-    return Content(entry.platform, entry.statement, totals, entry.signatures)
+    sums = spell_sums(entry.totals, entry.goods)
+    return Content(entry.platform, entry.statement, sums, entry.signatures)
 
 
 def check_spelling(
@@ -110,27 +109,32 @@ def post_again(books: Books, index: int, content: Content) -> None:
     """References, rights, state, sums, signatures: add entry `index` up in `books`, which hold all
     before it.
 
-    Its form was checked. Raises LogMismatch when a rule is broken, or its totals are others.
+    Its form was checked. Raises LogMismatch when a rule is broken, or its totals or goods are
+    others.
     """
-    platform, statement, totals, signatures = content
+    platform, statement, sums, signatures = content
     try:
-        added_up = spell_totals(books.post(index, platform, statement, signatures))
+        lines = books.post(index, platform, statement, signatures)
     except Refusal as refusal:
         raise _broken(index, refusal) from refusal
     # As bytes: compared as values, a `true` would pass for a 1.
-    if added_up != totals:
-        raise LogMismatch(
-            index,
-            "totals, added up again from the first entry",
-            (added_up or b"[]").decode(),
-            (totals or b"[]").decode(errors="replace"),
-            meaning="the ledger's software had a bug; or somebody sealed a false balance",
-        )
+    added_up = spell_sums(*divided(statement["type"], lines))
+    if added_up == sums:
+        return
+    name = "totals" if added_up.totals != sums.totals else "goods"
+    wanted, found = (getattr(one, name) or b"[]" for one in (added_up, sums))
+    raise LogMismatch(
+        index,
+        f"{name}, added up again from the first entry",
+        wanted.decode(),
+        found.decode(errors="replace"),
+        meaning="the ledger's software had a bug; or somebody sealed a false balance",
+    )
 
 
-def spell_totals(totals: list[Total]) -> bytes:
-    """Their bytes as an entry carries them; none when there are none."""
-    return canonical(totals) if totals else b""
+def spell_sums(totals: list[Total], goods: list[Total]) -> SumsBytes:
+    """Their bytes as an entry carries them; none for what is empty."""
+    return SumsBytes(*(canonical(lines) if lines else b"" for lines in (totals, goods)))
 
 
 def _broken(index: int, refusal: Refusal) -> LogMismatch:

@@ -1,10 +1,10 @@
 """Scratch on disk for a long audit, so that its memory does not grow with the log.
 
-Three things would: what each money entry may still be asked to give back, every ref ever used,
-and the hash of each entry, of which later ones may speak. They go to files: unnamed temporary
-ones that vanish with the audit, or ones that are kept so that it can go on when it was
-interrupted. These hold, up to where they were last `flush`ed, nothing newer than that, however
-the process ends.
+Four things would: what each money entry may still be asked to give back, every ref ever used,
+every leaf hash, and the stock of all goods (ledger/stocks.py). They go to files: unnamed temporary
+ones that vanish with the audit, or ones that are kept so that it can go on when it was interrupted.
+These hold, up to where they were last `flush`ed, nothing newer than that, however the process
+ends.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ledger.tlog.tile import (
     expand_tile,
 )
 
-_KINDS = ("donation", "disbursement", "transfer")
+_KINDS = ("donation", "disbursement", "transfer", "goods_out")
 # kind (0: none), is_operational, is_received, fund, to_fund and recipient as numbers, then the
 # eight amounts and the index of the newest acknowledgement.
 _RECORD = struct.Struct("<BBBIII9q")

@@ -30,6 +30,7 @@ from ledger.errors import (
     RolledBack,
     Unavailable,
 )
+from ledger.goods import divided
 from ledger.post import Post, Submission
 from ledger.store.files import HighWater
 from ledger.store.sqlite import SqliteStore
@@ -57,7 +58,7 @@ class Sealed(NamedTuple):
         return all(entry.replayed for entry in self.entries)
 
 
-# Where a post already stands, or the totals it is to be sealed with.
+# Where a post already stands, or the totals or goods it is to be sealed with.
 Place = SealedEntry | list[dict[str, Any]]
 
 
@@ -277,9 +278,10 @@ class Sequencer:
     ) -> SealedEntry:
         if isinstance(place, SealedEntry):
             return place
-        signatures = post.signatures
-        linked = link(group.tip, platform, post.canonical, recorded_at, place, signatures)
-        group.sealed.append(NewEntry(linked, platform, post.statement))
+        totals, goods = divided(post.statement["type"], place)
+        content = (totals, goods, post.signatures)
+        linked = link(group.tip, platform, post.canonical, recorded_at, *content)
+        group.sealed.append(NewEntry(linked, platform, post.statement, post.disclosures))
         group.refs[platform, post.statement["ref"]] = linked
         return SealedEntry(linked.index, linked.leaf_hash, replayed=False)
 

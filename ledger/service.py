@@ -22,9 +22,13 @@ from ledger.post import Submission, read_submission
 from ledger.sequencer import Pending, Sealed, Sequencer
 from ledger.store.files import Paths, read_private, read_signing_key, write_private
 from ledger.store.sqlite import ApiKey, SqliteStore
+from ledger.store.texts import Erasure
 from ledger.target import post_of
 from ledger.tlog.note import SigningKey, VerifierKey, check_key_name
+from ledger.tripwire import suspect
+from schemas.fields import Text
 
+REASON_MAX = 140  # characters of the reason for an erasure
 WRITE = "write"  # the scope to post entries; reading needs no key
 KEY_KEPT_S = 1.0  # so long after it was revoked elsewhere, a key may still be good
 KEYS_KEPT = 1_000
@@ -147,6 +151,28 @@ class Ledger:
     def at(self, platform: str) -> LocalPlatform:
         """This ledger as `platform` posts to it from the command line."""
         return LocalPlatform(self, platform)
+
+    def erase(self, index: int, reason: str) -> Erasure:
+        """Erase the text beside an entry, for good; the log stays as it is. `reason` is public.
+
+        Again, it finds nothing to erase, and only makes sure that nothing of it is left. Raises
+        NotFound, Refusal, or Unavailable when the text is erased but not out of all files yet.
+        """
+        if (fault := Text(REASON_MAX).fault(reason)) is not None:
+            raise Refusal("invalid", f"the reason: {fault}")
+        if found := suspect({"reason": reason}):
+            raise Refusal("personal_data_suspected", f"the reason {found[0].detail}; it is public")
+        with self.store.writing() as tx:
+            if tx.entry_bytes(index) is None:
+                raise NotFound(f"there is no entry {index}")
+            disclosure, erasure = tx.beside(index)
+            if disclosure is None and erasure is None:
+                raise NotFound(f"no text is kept beside entry {index}, so there is none to erase")
+            erasure = erasure or Erasure(index, self._timestamp(), reason)
+            tx.erase(erasure)
+            tx.commit()
+            tx.forget()
+        return erasure
 
     # -- API keys
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from ledger.errors import Fault, Refusal
+from ledger.goods import Stock, StockKey
 from ledger.money import LIMIT_MINOR, format_amount, parse_amount, parse_total
 from ledger.spans import Span
 
@@ -141,11 +142,12 @@ def _refuse_too_large() -> NoReturn:
 
 
 class Movement(NamedTuple):
-    """A donation, disbursement or transfer as far as undoing it asks, in minor units.
+    """A donation, disbursement or transfer as far as undoing or acknowledging it asks, in minor
+    units; and goods handed out to a party, of no amount.
 
     start, end: a donation's span on its fund's line, or a transfer's on the receiving fund's.
     undone: refunded or returned so far, fees given back included. recipient: the party that a
-    disbursement was paid to, empty for a group. acknowledged: the index of the newest
+    disbursement or goods went to, empty for a group. acknowledged: the index of the newest
     acknowledgement, 0 for none; is_received: whether that one says that anything came.
     """
 
@@ -191,6 +193,7 @@ class State(Protocol):
     def fund(self, fund_id: str) -> Fund | None: ...
     def position(self, fund_id: str) -> Position | None: ...
     def movement(self, index: int) -> Movement | None: ...
+    def stock(self, key: StockKey) -> Stock | None: ...
     def holes(self, fund_id: str, start: int) -> Iterable[Span]:
         """Refunded or returned spans that end after `start`, disjoint and ascending."""
         ...
@@ -223,6 +226,9 @@ class EmptyState:
         return None
 
     def movement(self, index: int) -> Movement | None:
+        return None
+
+    def stock(self, key: StockKey) -> Stock | None:
         return None
 
     def holes(self, fund_id: str, start: int) -> Iterable[Span]:
@@ -273,6 +279,8 @@ def movement_of(
 ) -> Movement | None:
     """What undoing a sealed entry would ask, nothing being undone yet; None if not undoable."""
     kind = statement["type"]
+    if kind == "goods_out" and "party" in statement["recipient"]:
+        return Movement(kind, statement["fund"], 0, recipient=statement["recipient"]["party"])
     if kind not in ("donation", "disbursement", "transfer"):
         return None
     exponent = currencies[statement["currency"]]

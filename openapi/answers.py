@@ -14,6 +14,7 @@ HEXES: Json = {"type": "array", "items": HEX}
 PARTY: Json = {"type": "string", "pattern": f"^{ID.pattern}$"}
 TEXT: Json = {"type": "string"}
 _TOTAL: Json = {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,4})?$"}
+_QUANTITY: Json = {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,11})(\.[0-9]{0,5}[1-9])?$"}
 _NOTE: Json = {"type": "string", "description": "A signed note (C2SP tlog-checkpoint)."}
 
 
@@ -64,9 +65,20 @@ SCHEMAS: dict[str, Json] = {
             "items": {"type": "array", "items": _TOTAL, "minItems": 2, "maxItems": 2},
         },
     ),
+    "Stock": _object(
+        "What a fund holds of an item after the entry.",
+        "prev",
+        fund=PARTY,
+        item=TEXT,
+        unit=TEXT | {"pattern": "^[A-Z0-9]{2,3}$"},
+        n=SIZE | {"description": "Which goods entry of this stock this is, from 1."},
+        prev=INDEX | {"description": "The goods entry of this stock before this one."},
+        **{"in": _QUANTITY, "out": _QUANTITY, "stock": _QUANTITY},
+    ),
     "Entry": _object(
         "A statement as it was sealed into the log.",
         "totals",
+        "goods",
         "signatures",
         index=INDEX,
         platform=PARTY | {"description": "Who posted it; `ledger` is the ledger itself."},
@@ -75,12 +87,23 @@ SCHEMAS: dict[str, Json] = {
         statement=ref("SealedStatement"),
         signatures={"type": "array", "items": ref("Signature"), "minItems": 1},
         totals={"type": "array", "items": ref("Total"), "minItems": 1},
+        goods={"type": "array", "items": ref("Stock"), "minItems": 1, "maxItems": 1},
     ),
     "EntryItem": _object("An entry and its leaf hash.", **_ENTRY),
     "EntryDocument": _object(
         "An entry with all that is kept beside it.",
+        "erased",
         **_ENTRY,
-        disclosures={"type": "array", "items": TEXT, "description": "Always empty for now."},
+        disclosures={
+            "type": "array",
+            "items": TEXT,
+            "description": "Texts beside the log whose digests are sealed, while they are kept.",
+        },
+        erased=_object(
+            "There when the text was erased.",
+            at={"type": "string", "format": "date-time"},
+            reason=TEXT,
+        ),
         links=ref("Links"),
     ),
     "EntriesPage": _page("Entries in order.", "entries", ref("EntryItem"), INDEX),

@@ -16,7 +16,7 @@ from ledger import web
 from ledger.batches import BATCH_MAX
 from ledger.entry import FORMAT
 from ledger.problems import MEANINGS, status_of
-from openapi.answers import SCHEMAS, ref
+from openapi.answers import SCHEMAS, TEXT, ref
 from openapi.fields import Json, Plugin
 from openapi.paths import JSON, OPERATIONS, Operation
 from openapi.story import Ask, Story, told
@@ -155,15 +155,26 @@ def _add_schemas(spec: APISpec, story: Story) -> None:
     spec.components.schema("Statement", _union(posted))
     spec.components.schema("SealedStatement", _union(STATEMENTS))
     spec.components.schema("Signature", schema=SignatureSchema)
-    post = _closed(statement=ref("Statement"))
-    signatures = {"type": "array", "items": ref("Signature"), "uniqueItems": True}
-    post["properties"]["signatures"] = signatures | {"minItems": 1, "maxItems": SIGNATURES_MAX}
-    spec.components.schema("Post", post)
+    spec.components.schema("Post", _post())
     entries = {"type": "array", "items": ref("Post"), "minItems": 1, "maxItems": BATCH_MAX}
     spec.components.schema("Batch", _closed(entries=entries))
     spec.components.schema("Submission", {"oneOf": [ref("Post"), ref("Batch")]})
     for name, shape in SCHEMAS.items():
         spec.components.schema(name, shape)
+
+
+def _post() -> Json:
+    shape = _closed(statement=ref("Statement"))
+    signatures = {"type": "array", "items": ref("Signature"), "uniqueItems": True}
+    shape["properties"]["signatures"] = signatures | {"minItems": 1, "maxItems": SIGNATURES_MAX}
+    shape["properties"]["disclosures"] = {
+        "type": "array",
+        "minItems": 1,
+        "items": TEXT,
+        "description": "Texts that the statement holds digests of, each as the disclosure that "
+        "docs/format.md describes. They are kept beside the log.",
+    }
+    return shape
 
 
 def _union(kinds: Iterable[str]) -> Json:

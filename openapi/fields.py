@@ -41,8 +41,10 @@ from schemas.statements import (
     AcknowledgementSchema,
     ApprovalsSchema,
     DonorSchema,
+    GoodsSchema,
     PartySchema,
     RecipientSchema,
+    ReportSchema,
     SignaturesSchema,
 )
 
@@ -74,6 +76,10 @@ RULES: dict[type[Schema], Json] = {
         "if": {"properties": {"status": {"const": "partial"}}},
         "else": {"not": {"required": ["amount"]}},
     },
+    GoodsSchema: {
+        "dependentRequired": {"estimated_value": ["currency"], "currency": ["estimated_value"]}
+    },
+    ReportSchema: {"oneOf": [{"required": ["fund"]}, {"required": ["programme"]}]},
     RecipientSchema: {
         "oneOf": [
             {"required": ["party"], "maxProperties": 1},
@@ -166,7 +172,8 @@ class _Converter(OpenAPIConverter):
             result["description"] = inspect.cleandoc(doc)
         if kind in _KINDS:
             result["properties"]["type"] = {"type": "string", "const": _KINDS[kind]}
-        return {**result, **RULES.get(kind, {})}
+        ruled = (RULES[above] for above in kind.__mro__ if above in RULES)
+        return {**result, **next(ruled, {})}
 
 
 class Plugin(MarshmallowPlugin):

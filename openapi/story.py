@@ -75,6 +75,7 @@ class Story:
         for platform, statement in self.statements:
             self._time += 60
             self._ledger.post(platform, [statement])
+        self._show_evidence()
         self.signed: list[tuple[str, Json]] = []
         self._sign()
         reader = self._ledger.create_key(PLATFORM, scopes=())
@@ -85,6 +86,17 @@ class Story:
             "unknown": "amanah_nobody",
         }
         self._http = self.app.test_client()
+
+    def _show_evidence(self) -> None:
+        """Seal evidence for the newest entry, whose leaf hash nobody knew before."""
+        target = self._ledger.store.size() - 1
+        leaf = entry_hash(self._ledger.store.entry_bytes(target))
+        photo = {"sha256": "5d" * 32, "media_type": "image/jpeg", "bytes": 91834}
+        statement: Json = {"type": "evidence", "ref": "evidence-1", "target": target}
+        statement |= {"target_leaf": leaf.hex(), "evidence": [photo]}
+        self.statements.append((PLATFORM, statement))
+        self._time += 60
+        self._ledger.post(PLATFORM, [statement])
 
     def close(self) -> None:
         self._ledger.close()

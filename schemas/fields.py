@@ -16,6 +16,7 @@ from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from ledger.entry import INTEGER_MAX, SYSTEM_PLATFORM, forbidden_character
 from ledger.errors import FormatError
+from ledger.goods import QUANTITY
 from ledger.money import EXPONENT_MAX, AmountError, parse_amount
 from ledger.signatures import key_of
 from ledger.tlog.note import ED25519, KEY_ID_SIZE
@@ -26,6 +27,8 @@ REF = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 HASH = re.compile(r"[0-9a-f]{64}")
 CURRENCY = re.compile(r"[A-Z]{3}")
 DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,6})?")
+DIGEST = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
+UNIT = re.compile(r"[A-Z0-9]{2,3}")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # 24:00 is another spelling of the next midnight, and -00:00 of +00:00.
 TIME = re.compile(
@@ -130,6 +133,27 @@ class Decimal(Pattern):
         if fault is None and value.startswith("-") and not value.strip("-0."):
             return "minus zero is not a number here; write 0"
         return fault
+
+
+class Quantity(Pattern):
+    """How much of something, above zero: up to 15 digits and 6 decimals."""
+
+    pattern = QUANTITY
+    expected = "a decimal string above zero without a sign, such as 12 or 0.5"
+
+
+class Unit(Pattern):
+    """A common code of UN/CEFACT Recommendation 20 or 21, by its pattern alone."""
+
+    pattern = UNIT
+    expected = "a UN/CEFACT unit code of 2 or 3 of A-Z and 0-9, such as KGM"
+
+
+class Digest(Pattern):
+    """The digest of a disclosure: 32 bytes in unpadded base64url, unused bits being zero."""
+
+    pattern = DIGEST
+    expected = "the base64url of a SHA-256, 43 characters without padding"
 
 
 class Url(Pattern):

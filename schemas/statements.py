@@ -21,16 +21,19 @@ from schemas.fields import (
     CurrencyTable,
     Date,
     Decimal,
+    Digest,
     Flag,
     Hash,
     Id,
     Items,
     KeySignature,
     OneOf,
+    Quantity,
     Ref,
     RuledSchema,
     Text,
     Time,
+    Unit,
     Unsupported,
     Url,
     Vkey,
@@ -59,8 +62,8 @@ class EvidenceSchema(Schema):
     salted = Flag()
 
 
-def evidence() -> Items:
-    return Items(fields.Nested(EvidenceSchema), most=16)
+def evidence(required: bool = False) -> Items:
+    return Items(fields.Nested(EvidenceSchema), most=16, required=required)
 
 
 class SignatureSchema(Schema):
@@ -309,6 +312,75 @@ class AttestationSchema(StatementSchema):
     evidence = evidence()
 
 
+class GoodsSchema(RuledSchema):
+    """Things, counted apart from all money. The value is an estimate, for display only."""
+
+    type = Text(32, required=True)
+    ref = Ref(required=True)
+    fund = Id("fund", required=True)
+    item = Text(80, required=True)
+    unit = Unit(required=True)
+    quantity = Quantity(required=True)
+    occurred_at = Time(required=True)
+    estimated_value = Amount()
+    currency = Currency()
+    evidence = evidence()
+
+    def broken_rule(self, data: Mapping[str, Any]) -> tuple[str, str] | None:
+        given = data.keys() & {"estimated_value", "currency"}
+        if len(given) == 1:
+            missing = "estimated_value" if "currency" in given else "currency"
+            return missing, "an estimated value has a currency, and nothing else here has"
+        return None
+
+
+class GoodsInSchema(GoodsSchema):
+    """Things that came in."""
+
+
+class GoodsOutSchema(GoodsSchema):
+    """Things that were handed out, to a party or a group."""
+
+    recipient = fields.Nested(RecipientSchema, required=True)
+
+
+class EvidenceStatementSchema(StatementSchema):
+    """Evidence for an entry that was sealed before."""
+
+    target = Whole(required=True)
+    target_leaf = Hash(required=True)
+    evidence = evidence(required=True)
+
+
+class IndicatorSchema(Schema):
+    name = Text(140, required=True)
+    value = Decimal(required=True)
+    unit = Text(20)
+    period_from = Date()
+    period_to = Date()
+    area = Text(40)
+
+
+class ReportSchema(RuledSchema):
+    """What became of a fund or a programme, in words or in numbers."""
+
+    type = Text(32, required=True)
+    ref = Ref(required=True)
+    fund = Id("fund")
+    programme = Id("programme")
+    title = Text(140, required=True)
+    text_digest = Digest()
+    indicator = fields.Nested(IndicatorSchema)
+    by = Id("party", required=True)
+    evidence = evidence()
+
+    def broken_rule(self, data: Mapping[str, Any]) -> tuple[str, str] | None:
+        if ("fund" in data) == ("programme" in data):
+            wrong = "programme" if "fund" in data else "fund"
+            return wrong, "a report is on either a fund or a programme"
+        return None
+
+
 class GenesisSchema(StatementSchema):
     """Entry 0, written by the ledger itself: who it is and what its money is counted in."""
 
@@ -329,10 +401,14 @@ STATEMENTS: dict[str, Schema] = {
     "transfer": TransferSchema(),
     "refund": RefundSchema(),
     "return": ReturnSchema(),
+    "goods_in": GoodsInSchema(),
+    "goods_out": GoodsOutSchema(),
+    "report": ReportSchema(),
+    "evidence": EvidenceStatementSchema(),
     "acknowledgement": AcknowledgementSchema(),
     "attestation": AttestationSchema(),
 }
 # Beside a statement, in a post and in an entry.
 SIGNATURES = SignaturesSchema()
 # Types of the format that are refused until their rules are enforced.
-UNSUPPORTED = frozenset("goods_in goods_out report evidence key currency".split())
+UNSUPPORTED = frozenset("key currency".split())

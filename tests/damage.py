@@ -13,6 +13,8 @@ from ledger import sequencer
 from ledger.store.rebuild import DERIVED
 from tests.shelf import fill
 
+NOT_OF_THE_LOG = ("keys", "disclosures", "erasures")
+
 
 class Damage(NamedTuple):
     """What is wrong, in which table it must be found, and the SQL that does it."""
@@ -58,12 +60,14 @@ DAMAGES = [
     Damage("nothing undone", "undone", "DELETE FROM undone"),
     Damage("more undone", "undone", "UPDATE undone SET amount_minor = amount_minor + 1"),
     Damage("no holes", "holes", "DELETE FROM holes"),
+    Damage("no stock", "stocks", "DELETE FROM stocks"),
+    Damage("more goods", "stocks", "UPDATE stocks SET in_millionths = in_millionths + 1"),
     Damage("larger holes", "holes", "UPDATE holes SET from_minor = from_minor - 1"),
 ]  # fmt: skip
 
 
 def rich_ledger(database: Path) -> None:
-    """Make a ledger of 600 entries that leaves no table empty but that of the API keys."""
+    """Make a ledger of 600 entries that leaves no table empty but those that are not of the log."""
     with mock.patch.object(sequencer, "INDEX_EVERY", 100):
         fill(database)
 
@@ -86,5 +90,5 @@ def contents(database: Path) -> dict[str, list[tuple[object, ...]]]:
     with closing(sqlite3.connect(database)) as connection:
         return {
             table: sorted(connection.execute(f"SELECT * FROM {table}").fetchall())
-            for table in ("entries", "keys", *DERIVED)
+            for table in ("entries", *NOT_OF_THE_LOG, *DERIVED)
         }

@@ -22,6 +22,7 @@ from tests.support import (
     disbursement,
     donation,
     fund,
+    goods,
     party,
     programme,
     refund,
@@ -78,10 +79,14 @@ def story() -> Iterator[tuple[str, Statement]]:
         match number % 7:
             case 0 | 1 | 2:
                 yield platform, donation("air", ref, donor=donor)
+            case 3 if number % 2 and number > 3:
+                yield "lain", goods("goods_in", "desa", ref, "2.5")
             case 3:
                 yield "lain", donation("desa", ref)
             case 4:
                 yield platform, disbursement("air", ref, amount="7", recipient={"party": "dinkes"})
+            case 5 if number % 4 == 0 and number > 20:
+                yield "lain", goods("goods_out", "desa", ref, "0.25")
             case 5:
                 yield "lain", transfer("desa", "air", ref, amount="3")
             case _:

@@ -87,6 +87,20 @@ DECIMAL = Kind(
     ["", "-0", "-0.0", "-0.000000", "+1", "00", "01", "-01", ".5", "5.", "1e3", "1,5", "--1", "-",
      "NaN", "1.0000001", "1" + "0" * 15, "1\n", " 1", "1_0", "\u0661", *NOT_TEXTS],
 )  # fmt: skip
+QUANTITY = Kind(
+    ["1", "0.000001", "12.5", "12.50", "9" * 15 + ".999999"],
+    ["", "0", "0.0", "0.000000", "-1", "+1", "01", "1.", ".5", "1,5", "1e3", " 1", "1\n", "1_000",
+     "1.0000001", "1" + "0" * 15, "\u0661", "NaN", *NOT_TEXTS],
+)  # fmt: skip
+UNIT = Kind(
+    ["KGM", "H87", "XBX", "C62", "5B", "EA"],
+    ["", "K", "KGMX", "kgm", "K M", "KG\n", "KG-", "\u0661\u0661", *NOT_TEXTS],
+)
+DIGEST = Kind(
+    ["A" * 43, "-_09azAZ" * 5 + "abA", "X9yH0Ajrdm1Oij4tWso9UzzKJvPoDxwmuEcO3XAdRC0"],
+    ["", "A" * 42, "A" * 44, "A" * 43 + "=", "A" * 42 + "B", "A" * 42 + "+", "A" * 42 + "/",
+     "A" * 43 + "\n", HASH, *NOT_TEXTS],
+)  # fmt: skip
 DATE = Kind(
     ["2026-01-05", "2024-02-29", "2000-02-29", "0001-01-01", "9999-12-31"],
     ["", "2026-02-30", "2026-02-29", "1900-02-29", "2026-13-01", "2026-00-01", "2026-01-00",
@@ -179,6 +193,28 @@ COMMON_MONEY = {
     "amount": "1500.50",
     "currency": "IDR",
     "occurred_at": "2026-01-05T09:00:00.123+07:00",
+}
+
+
+GOODS = {
+    "fund": "air",
+    "item": "Rice, 5 kg bags",
+    "unit": "XBG",
+    "quantity": "12.5",
+    "occurred_at": "2026-01-05T09:00:00.123+07:00",
+    "estimated_value": "1500.50",
+    "currency": "IDR",
+    "evidence": [A_FILE],
+}
+GOODS_FIELDS = {
+    "/fund": ID,
+    "/item": text(80),
+    "/unit": UNIT,
+    "/quantity": QUANTITY,
+    "/occurred_at": TIME,
+    "/estimated_value": AMOUNT,
+    "/currency": CURRENCY,
+    **EVIDENCE,
 }
 
 
@@ -470,6 +506,58 @@ TYPES = {
             "/occurred_at": TIME,
             **EVIDENCE,
         },
+    ),
+    "goods_in": Type(
+        GOODS,
+        "fund item unit quantity occurred_at estimated_value currency",  # the last go together
+        GOODS_FIELDS,
+    ),
+    "goods_out": Type(
+        {**GOODS, "recipient": RECIPIENT},
+        "fund item unit quantity occurred_at recipient estimated_value currency",
+        {
+            **GOODS_FIELDS,
+            "/recipient/group": text(80),
+            "/recipient/count": whole(least=1),
+            "/recipient/area": text(40),
+        },
+    ),
+    "report": Type(
+        {
+            "fund": "air",
+            "title": "What the wells changed",
+            "text_digest": "X9yH0Ajrdm1Oij4tWso9UzzKJvPoDxwmuEcO3XAdRC0",
+            "indicator": {
+                "name": "Households with a well",
+                "value": "120",
+                "unit": "households",
+                "period_from": "2026-01-01",
+                "period_to": "2026-06-30",
+                "area": "ID-5303",
+            },
+            "by": "yayasan",
+            "evidence": [A_FILE],
+        },
+        "fund title by",  # the fund, since no programme is named
+        {
+            "/fund": ID,
+            "/title": text(140),
+            "/text_digest": DIGEST,
+            "/indicator": Object(["name", "value"]),
+            "/indicator/name": text(140),
+            "/indicator/value": DECIMAL,
+            "/indicator/unit": text(20),
+            "/indicator/period_from": DATE,
+            "/indicator/period_to": DATE,
+            "/indicator/area": text(40),
+            "/by": ID,
+            **EVIDENCE,
+        },
+    ),
+    "evidence": Type(
+        {"target": 7, "target_leaf": HASH, "evidence": [A_FILE]},
+        "target target_leaf evidence",
+        {"/target": whole(), "/target_leaf": HEX, **EVIDENCE},
     ),
 }
 for _name, _type in TYPES.items():

@@ -25,6 +25,7 @@ from tests.support import (
     disbursement,
     donation,
     fund,
+    goods,
     party,
     pointers,
     problem,
@@ -293,6 +294,11 @@ REFUSED: dict[str, tuple[list[Statement], Statement, str]] = {
     ),
     "exceeds_original": (air(), refund(3, amount="1000.01"), "/amount"),
     "insufficient_funds": (air(), disbursement(amount="1000.01"), "/amount"),
+    "insufficient_stock": (
+        [fund("air"), goods("goods_in", "air", "in", "1.5")],
+        goods("goods_out", "air", "out", "1.500001"),
+        "/quantity",
+    ),
     "cost_cap_exceeded": (
         air(policy={"cost_cap_bp": 0}),
         disbursement(category="operational"),
@@ -372,9 +378,9 @@ SHAPES: dict[str, tuple[Any, str, list[str]]] = {
         ["/a~1b", "/z"],
     ),
     "no signatures": ({"statement": donation(), "signatures": []}, "invalid", ["/signatures"]),
-    "disclosures, not yet": (
+    "no disclosures": (
         {"statement": donation(), "disclosures": []},
-        "not_supported",
+        "invalid",
         ["/disclosures"],
     ),
     "no posts": ({"entries": []}, "invalid", ["/entries"]),

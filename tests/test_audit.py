@@ -34,10 +34,13 @@ from tests.support import (
     PLATFORM,
     disbursement,
     donation,
+    evidence,
     fund,
+    goods,
     party,
     programme,
     refund,
+    report,
     returned,
     transfer,
 )
@@ -613,6 +616,23 @@ def broken() -> Iterator[tuple[str, str, str, Document]]:
     yield "more fees than there were", "exceeds_original", PLATFORM, given
     yield "return over what is left", "exceeds_original", PLATFORM, returned(15, amount="200.01")
     poor = "insufficient_funds"
+    handed_out = goods("goods_out", "air", "gone", "1")
+    yield "goods that never came in", "insufficient_stock", PLATFORM, handed_out
+    yield "goods of an unknown fund", unknown, PLATFORM, handed_out | {"fund": "nowhere"}
+    to_nobody = handed_out | {"recipient": {"party": "nobody"}}
+    yield "goods to an unknown party", unknown, PLATFORM, to_nobody
+    yield "goods by another platform", "forbidden", OTHER, goods("goods_in", "air", "g", "1")
+    yield "goods for a closed fund", "fund_closed", PLATFORM, goods("goods_in", "tutup", "g", "1")
+    yield "no goods at all", "invalid", PLATFORM, goods("goods_in", "air", "g", "0.0")
+    valued = goods("goods_in", "air", "g", "1", currency="IDR", estimated_value="1.005")
+    yield "a value of three decimals", "invalid_amount", PLATFORM, valued
+    yield "a value without currency", "invalid", PLATFORM, {**valued, "currency": []}
+    yield "report on an unknown fund", unknown, PLATFORM, report(fund="nowhere")
+    yield "report on an unknown programme", unknown, PLATFORM, report(programme="nothing")
+    yield "report by nobody", unknown, PLATFORM, report(fund="air", by="nobody")
+    yield "report on everything", "invalid", PLATFORM, report(fund="air", programme="gizi")
+    yield "evidence for what is not there", unknown, PLATFORM, evidence(10**9, bytes(32))
+    yield "evidence for another entry", "wrong_target", PLATFORM, evidence(24, bytes(32))
     yield "more than the fund holds", poor, PLATFORM, disbursement(amount="100000")
     yield "transfer of more than there is", poor, PLATFORM, transfer("air", "desa", amount="99999")
     yield "from a fund without money", poor, OTHER, disbursement("laut", amount="1")
@@ -740,9 +760,9 @@ def test_a_repeated_ref_is_not_told_before_what_was_wrong_earlier(large: Log) ->
 
 NOT_UNDERSTOOD: dict[str, tuple[Callable[[Log], object], int, str]] = {
     "a type of the format that is not enforced yet": (
-        lambda log: log.append(PLATFORM, {"type": "report", "ref": "r", "fund": "air"}),
+        lambda log: log.append(PLATFORM, {"type": "attestation", "ref": "r"}),
         25,
-        "report",
+        "attestation",
     ),
     "a type from the future": (
         lambda log: log.append(PLATFORM, {"type": "lottery", "ref": "r"}),
@@ -751,7 +771,6 @@ NOT_UNDERSTOOD: dict[str, tuple[Callable[[Log], object], int, str]] = {
     ),
     "no type": (lambda log: log.append(PLATFORM, {"ref": "r"}), 25, "None"),
     "a type that is no text": (lambda log: log.append(PLATFORM, {"type": 5}), 25, "5"),
-    "goods": (lambda log: log.edit(24, goods=[{"fund": "air"}]), 24, "goods"),
     "what a donor can prove": (
         lambda log: log.edit_statement(13, donor={"kind": "pooled", "sd": ["x"]}),
         13,

@@ -56,7 +56,8 @@ def named(entry: Any) -> set[tuple[str, str]]:
     """All a filter finds an entry by, read off the entry."""
     statement = entry["statement"]
     names = {("platform", entry["platform"]), ("type", statement["type"])}
-    names |= {("fund", total["fund"]) for total in entry.get("totals", ())}
+    lines = (*entry.get("totals", ()), *entry.get("goods", ()))
+    names |= {("fund", line["fund"]) for line in lines}
     if statement["type"] in ("party", "programme", "fund"):
         names.add((statement["type"], statement["id"]))
     names |= {("party", statement[field]) for field in ("owner", "lead") if field in statement}

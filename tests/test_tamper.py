@@ -29,11 +29,14 @@ from tests.support import (
     disbursement,
     donation,
     fund,
+    goods,
+    post_report,
     programme,
     refund,
     returned,
 )
 
+ITEM = goods("goods_in", "air", "oil", "0.5", item="oil", unit="LTR")
 SIZE = 560  # two full tiles, and a partial one
 GIFT = 100
 Change = Callable[[sqlite3.Connection], None]
@@ -59,6 +62,10 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sent] = ledger.post(PLATFORM, [out]).entries
         said = acknowledgement(sent.index, sent.leaf_hash, name, f"from-{name}", status=status)
         ledger.post(PLATFORM, [signed(said, name)])
+    ledger.post(PLATFORM, [goods("goods_in", "air", "rice", "3"), ITEM])
+    post_report(ledger, "What became of it, in many words.", fund="air")
+    erased = post_report(ledger, "Words that were erased.", "report-2", fund="air")
+    ledger.erase(erased, "as was asked")
     rest = SIZE - ledger.store.size()
     ledger.post(PLATFORM, [donation("air", f"late-{n}") for n in range(rest)])
     with ledger.store.writing() as transaction:
@@ -297,7 +304,9 @@ PROVED: dict[str, tuple[Change, int | None, str]] = {
 
 # What follows from the log. `verify` reads none of it, so its verdict stays; who serves or seals
 # by it needs `amanah doctor`, which names it, and `amanah rebuild`, which makes it anew.
-DERIVED = tuple("refs terms parties key_owners programmes funds undone acknowledged holes".split())
+DERIVED = tuple(
+    "refs terms parties key_owners programmes funds undone acknowledged holes stocks".split()
+)
 REBUILDABLE: dict[str, Change] = {
     "entries.leaf_hash under a full tile": edit("entries", "leaf_hash", AT),
     "tiles.middle": edit("tiles", "middle", FIRST_TILE),
@@ -309,7 +318,8 @@ REBUILDABLE: dict[str, Change] = {
     **{f"{table}: swap": swap_first(table) for table in DERIVED},
 }
 
-# Who may post, and which tables there are: of this machine, and of no log.
+# Who may post, texts beside the log and which tables there are: of this machine, and of no log.
+# `amanah doctor` names a text that is not the one whose digest was sealed.
 NOT_OF_THE_LOG: dict[str, Change] = {
     "keys.key_id": edit("keys", "key_id"),
     "keys.platform": edit("keys", "platform"),
@@ -318,6 +328,13 @@ NOT_OF_THE_LOG: dict[str, Change] = {
     "keys.created_at": edit("keys", "created_at"),
     "keys.revoked_at": run("UPDATE keys SET revoked_at = '2026-01-01T00:00:00Z'"),
     "keys: delete": run("DELETE FROM keys"),
+    **{
+        f"{table}.{name}": edit(table, name)
+        for table in ("disclosures", "erasures")
+        for name in COLUMNS[table]
+    },
+    "disclosures: delete": delete_first("disclosures"),
+    "erasures: delete": delete_first("erasures"),
     "_sqlite_migrations.applied_at": edit("_sqlite_migrations", "applied_at"),
 }
 # head.one is 1 by a CHECK; the other columns of that table say which tables were made.

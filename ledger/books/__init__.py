@@ -17,13 +17,14 @@ from ledger.books.refusing import refuse
 from ledger.books.registrations import Registrations
 from ledger.books.sayings import Sayings
 from ledger.books.signing import registers
+from ledger.books.things import Goods
 from ledger.books.undoing import Undoing
 from ledger.entry import SYSTEM_PLATFORM
 from ledger.signatures import Signature
 from ledger.state import Statement, Total
 
 
-class Books(Registrations, Money, Undoing, Sayings):
+class Books(Registrations, Money, Undoing, Goods, Sayings):
     """The fold, with all it changed on top of what it lies on (`Layer`)."""
 
     def post(
@@ -33,7 +34,7 @@ class Books(Registrations, Money, Undoing, Sayings):
         statement: Statement,
         signatures: Sequence[Signature] = (),
     ) -> list[Total]:
-        """Admit `statement` as entry `index`, posted by `platform`; the totals it carries.
+        """Admit `statement` as entry `index`, posted by `platform`; its totals, or goods.
 
         Statement and signatures have passed their schemas. Raises Refusal and changes nothing.
         """
@@ -68,6 +69,10 @@ _FOLDS = {
     "transfer": Books._transfer,
     "refund": Books._refund,
     "return": Books._return,
+    "goods_in": Books._goods,
+    "goods_out": Books._goods,
+    "report": Books._report,
+    "evidence": Books._evidence,
     "acknowledgement": Books._acknowledgement,
     "attestation": Books._attestation,
 }

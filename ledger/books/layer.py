@@ -8,6 +8,7 @@ from heapq import merge
 from typing import NamedTuple
 
 from ledger.books.refusing import check_pieces, know_below, parse, refuse, unknown
+from ledger.goods import Stock, StockKey
 from ledger.money import format_amount
 from ledger.signatures import Signature
 from ledger.spans import Span, free, lowest
@@ -42,7 +43,7 @@ class Layer:
     """What the fold changed on top of `base` (itself a State, so books can be layered).
 
     currencies: ISO code -> exponent. movements: where to keep what the fold learns of each
-    entry; an auditor of a large log passes one that lives on disk.
+    entry, stocks: of goods; an auditor of a large log passes some that live on disk.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Layer:
         base: State,
         currencies: Mapping[str, int],
         movements: MutableMapping[int, Movement] | None = None,
+        stocks: MutableMapping[StockKey, Stock] | None = None,
     ) -> None:
         self.base = base
         self.currencies = currencies
@@ -60,6 +62,7 @@ class Layer:
         self.funds: dict[str, Fund] = {}
         self.positions: dict[str, Position] = {}
         self.movements: MutableMapping[int, Movement] = {} if movements is None else movements
+        self.stocks: MutableMapping[StockKey, Stock] = {} if stocks is None else stocks
         self.new_holes: dict[str, list[Span]] = {}
 
     # -- State, so that books can lie on books
@@ -92,6 +95,9 @@ class Layer:
     def movement(self, index: int) -> Movement | None:
         return self.movements.get(index) or self.base.movement(index)
 
+    def stock(self, key: StockKey) -> Stock | None:
+        return self.stocks.get(key) or self.base.stock(key)
+
     def holes(self, fund_id: str, start: int) -> Iterable[Span]:
         below = self.base.holes(fund_id, start)
         new = self.new_holes.get(fund_id)
@@ -108,6 +114,7 @@ class Layer:
         self.funds.update(other.funds)
         self.positions.update(other.positions)
         self.movements.update(other.movements)
+        self.stocks.update(other.stocks)
         for fund_id, holes in other.new_holes.items():
             for hole in holes:
                 self._add_hole(fund_id, hole)

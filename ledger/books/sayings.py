@@ -1,27 +1,25 @@
-"""The folds of what parties say of the log itself: acknowledgements and attestations."""
+"""The folds of what parties say: acknowledgements, attestations, reports, evidence."""
 
 from __future__ import annotations
 
 from ledger.books.layer import Posted
-from ledger.books.refusing import know_below, refuse
+from ledger.books.refusing import know_below, refuse, unknown
 from ledger.books.signing import Signing
-from ledger.state import Movement, Total
+from ledger.state import Movement, Statement, Total
 
 _RECEIVED = ("received", "partial")
 
 
 class Sayings(Signing):
-    """Each is signed by the party that says it, whoever posts it."""
+    """What moves nothing. Acknowledgements and attestations are signed by whose they are."""
 
     def _acknowledgement(self, post: Posted) -> list[Total]:
         index, _, statement, _ = post
         target, by = statement["target"], statement["by"]
         know_below(index, target)
         self._know_party(by, "/by")
-        moved = self._know_target(index, target, ("disbursement", "transfer"))
-        leaf = self.leaf_hash(target)
-        if leaf is None or leaf.hex() != statement["target_leaf"]:
-            refuse("wrong_target", "/target_leaf", f"entry {target} has another leaf hash")
+        moved = self._know_target(index, target, ("disbursement", "transfer", "goods_out"))
+        self._check_leaf(statement)
         recipient = self._recipient(moved)
         if not recipient:
             refuse("wrong_target", "/target", f"entry {target} went to a group, not to a party")
@@ -34,6 +32,30 @@ class Sayings(Signing):
         self._check_signed(post, by)
         is_received = statement["status"] in _RECEIVED
         self.movements[target] = moved._replace(acknowledged=index, is_received=is_received)
+        return []
+
+    def _evidence(self, post: Posted) -> list[Total]:
+        know_below(post.index, post.statement["target"])
+        self._check_leaf(post.statement)
+        self._check_signed(post)
+        return []
+
+    def _check_leaf(self, statement: Statement) -> None:
+        """Whoever speaks of an entry has seen it: nobody can tell its leaf hash beforehand."""
+        target = statement["target"]
+        leaf = self.leaf_hash(target)
+        if leaf is None or leaf.hex() != statement["target_leaf"]:
+            detail = f"this is not the leaf hash of entry {target}"
+            refuse("wrong_target", "/target_leaf", detail)
+
+    def _report(self, post: Posted) -> list[Total]:
+        statement = post.statement
+        if "fund" in statement:
+            self._know_fund(statement["fund"], "/fund")
+        elif self.programme(statement["programme"]) is None:
+            unknown("programme", statement["programme"], "/programme")
+        self._know_party(statement["by"], "/by")
+        self._check_signed(post, named=[statement["by"]])
         return []
 
     def _recipient(self, moved: Movement) -> str:

@@ -18,6 +18,7 @@ from ledger.entry import Entry
 from ledger.errors import LogMismatch, Refusal
 from ledger.rules import check_form, content_of, not_understood, post_again, read_entry
 from ledger.scratch import LeafFile, MovementFile
+from ledger.stocks import StockFile
 from ledger.tlog.head import parse_checkpoint
 from ledger.tlog.merkle import Frontier
 from ledger.tlog.note import parse_note
@@ -72,8 +73,12 @@ def understood(log: Log) -> Iterator[Sealed]:
     on what it refers to. Raises LogMismatch where a rule is broken, and Refusal
     (`not_supported`) at what this version cannot tell: an export must not guess.
     """
-    with closing(MovementFile()) as movements, closing(LeafFile()) as leaves:
-        books = Books(leaves, {}, movements)
+    with (
+        closing(MovementFile()) as movements,
+        closing(StockFile()) as stocks,
+        closing(LeafFile()) as leaves,
+    ):
+        books = Books(leaves, {}, movements, stocks)
         for sealed in log:
             _post(books, sealed)
             leaves.add(bytes.fromhex(sealed.leaf))

@@ -6,9 +6,10 @@ the row of 16 hashes half way up a full tile, so that a proof hashes little. `he
 the log's tip and the checkpoint that covers it. The rest follows from the log and could be
 rebuilt: `refs`, `terms` (what the filters look up, of the entries below `indexed`: for each run
 of entries the indexes a term applies to, as a JSON array), the current `parties`, `programmes`,
-`funds`, the `key_owners`, and what the books remember of refunds, returns and
-acknowledgements. `keys`, those of the API, alone is not of the log.
-Money is in minor units.
+`funds`, the `key_owners`, and what the books remember of refunds, returns, acknowledgements and
+goods. Not of the log are `keys`, those of the API, `disclosures`, the texts whose digests are
+sealed, and `erasures`, which says what became of them. Money is in minor units, goods in
+millionths.
 """
 
 from __future__ import annotations
@@ -107,8 +108,27 @@ def m0001_ledger(db: Database) -> None:
     db.execute(_MONEY_VIEW.format(name="disbursements", type="disbursement", columns=disbursement))
 
 
+_GOODS_AND_TEXTS = """
+CREATE TABLE stocks (
+  fund TEXT NOT NULL, item TEXT NOT NULL, unit TEXT NOT NULL, n INTEGER NOT NULL,
+  last INTEGER NOT NULL, in_millionths INTEGER NOT NULL, out_millionths INTEGER NOT NULL,
+  PRIMARY KEY (fund, item, unit)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE disclosures ("index" INTEGER PRIMARY KEY, disclosure TEXT NOT NULL) STRICT;
+CREATE TABLE erasures (
+  "index" INTEGER PRIMARY KEY, erased_at TEXT NOT NULL, reason TEXT NOT NULL
+) STRICT
+"""
+
+
 @migrations()
-def m0002_signatures(db: Database) -> None:
+def m0002_goods_and_texts(db: Database) -> None:
+    for statement in _GOODS_AND_TEXTS.split(";"):
+        db.execute(statement)
+
+
+@migrations()
+def m0003_signatures(db: Database) -> None:
     # Of a ledger of before, no party has keys and nothing is acknowledged.
     db.execute("ALTER TABLE parties ADD COLUMN keys TEXT NOT NULL DEFAULT '[]'")
     db.execute("ALTER TABLE parties ADD COLUMN signed_only INTEGER NOT NULL DEFAULT 0")

@@ -24,9 +24,11 @@ from ledger.store.transaction import Head, NewEntry, Recall, Transaction
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import Frontier
 
-# All tables but `entries`, which they follow from, and `keys`, which are not of the log.
+# All tables but `entries`, which they follow from, and those that are not of the log: `keys`,
+# `disclosures` and `erasures`.
 DERIVED = tuple(
-    "tiles head refs terms parties key_owners programmes funds undone acknowledged holes".split()
+    "tiles head refs terms parties key_owners programmes funds undone acknowledged holes "
+    "stocks".split()
 )
 CHUNK = 1_024  # entries folded at once: whole tiles, so that no leaf hash is asked of the table
 # Inserts go all over the trees of refs and terms, which would come and go from the disk.

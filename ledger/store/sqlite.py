@@ -27,6 +27,7 @@ from ledger.chain import Tip
 from ledger.errors import NotFound, SetupError, Unavailable
 from ledger.store.files import HighWater, Paths, refuse_network_filesystem
 from ledger.store.migrations import migrations
+from ledger.store.texts import Beside, beside
 from ledger.store.transaction import LEAF_HASHES, Recall, Transaction, terms_of
 from ledger.tlog.merkle import HASH_SIZE
 from ledger.tlog.tile import (
@@ -418,6 +419,10 @@ class SqliteStore:
         sql = 'SELECT id, "index", last FROM funds WHERE id > ? ORDER BY id LIMIT ?'
         return [FundRow(*row) for row in self._rows(sql, after, limit)]
 
+    def beside(self, index: int) -> Beside:
+        """What is kept beside an entry."""
+        return beside(self._row, index)
+
     def find_key(self, key_hash: bytes) -> ApiKey | None:
         """The API key whose HMAC this is, revoked or not."""
         sql = "SELECT key_id, platform, scopes, created_at, revoked_at FROM keys WHERE hash = ?"
@@ -432,9 +437,11 @@ class SqliteStore:
 
 
 def make_durable(connection: sqlite3.Connection) -> None:
-    """What is committed is on disk, and readers do not wait for writers."""
+    """What is committed is on disk, readers do not wait for writers, and what is deleted is
+    overwritten."""
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")
 
 
 def _api_key(row: Any) -> ApiKey:

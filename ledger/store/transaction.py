@@ -12,6 +12,7 @@ import msgspec
 from ledger.books import Books
 from ledger.chain import Linked, Tip
 from ledger.entry import NO_PREV, entry_hash
+from ledger.goods import Stock, StockKey
 from ledger.spans import Span
 from ledger.state import (
     Fund,
@@ -23,6 +24,7 @@ from ledger.state import (
     fund_of,
     movement_of,
 )
+from ledger.store.texts import Beside, Erasure, beside, erase, forget
 from ledger.tlog.merkle import HASH_SIZE, Frontier, root_at
 from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile, TileHashes, middle_row
 from schemas.check import mentions
@@ -48,6 +50,7 @@ class NewEntry(NamedTuple):
     linked: Linked
     platform: str
     statement: dict[str, Any]
+    disclosures: Sequence[str] = ()
 
 
 class Head(NamedTuple):
@@ -180,6 +183,7 @@ class Transaction:
         return self._recall.genesis
 
     def leaf_hash(self, index: int) -> bytes | None:
+        # Of its bytes: what stands beside them may be what is to be mended.
         data = self.entry_bytes(index)
         return entry_hash(data) if data else None
 
@@ -262,6 +266,14 @@ class Transaction:
             movement = movement._replace(acknowledged=last, is_received=bool(is_received))
         return movement
 
+    def stock(self, key: StockKey) -> Stock | None:
+        row = self._row(
+            "SELECT n, last, in_millionths, out_millionths FROM stocks "
+            "WHERE fund = ? AND item = ? AND unit = ?",
+            *key,
+        )
+        return Stock(*row) if row else None
+
     def holes(self, fund_id: str, start: int) -> Iterable[Span]:
         # A cursor, not a list: whoever asks stops as soon as the amount is found.
         return self._connection.execute(
@@ -292,6 +304,8 @@ class Transaction:
         """Store sealed entries and move the head."""
         entries = [(e.linked.index, e.linked.entry_bytes, e.linked.leaf_hash) for e in sealed]
         self._many("INSERT INTO entries VALUES (?, ?, ?)", entries)
+        texts = [(e.linked.index, text) for e in sealed for text in e.disclosures]
+        self._many("INSERT INTO disclosures VALUES (?, ?)", texts)
         self.follow(head, sealed)
 
     def follow(self, head: Head, sealed: Sequence[NewEntry]) -> None:
@@ -369,6 +383,8 @@ class Transaction:
         self._many("INSERT OR REPLACE INTO acknowledged VALUES (?, ?, ?)", acknowledged)
         holes = [(fund_id, h[1], h[0]) for fund_id, hs in books.new_holes.items() for h in hs]
         self._many("INSERT INTO holes VALUES (?, ?, ?)", holes)
+        stocks = [(*key, *stock) for key, stock in books.stocks.items()]
+        self._many("INSERT OR REPLACE INTO stocks VALUES (?, ?, ?, ?, ?, ?, ?)", stocks)
 
     def _fund_row(self, books: Books, fund_id: str) -> tuple[Any, ...]:
         fund, position = books.fund(fund_id), books.position(fund_id) or Position()
@@ -380,6 +396,18 @@ class Transaction:
     def commit(self) -> None:
         """Put everything on disk. Without this, the end of the transaction undoes it."""
         self._connection.execute("COMMIT")
+
+    def beside(self, index: int) -> Beside:
+        """What is kept beside an entry."""
+        return beside(self._row, index)
+
+    def erase(self, erasure: Erasure) -> None:
+        """Delete the disclosure of an entry, if there is one, and say so."""
+        erase(self._connection, erasure)
+
+    def forget(self) -> None:
+        """After the commit: leave nothing of what was erased. Raises Unavailable."""
+        forget(self._connection)
 
     def add_key(
         self, key_id: str, platform: str, scopes: Sequence[str], key_hash: bytes, created_at: str

@@ -97,7 +97,7 @@ def _check(
         check_link(entry, index, prev, recorded_at)
         check_spelling(entry.statement, entry.signed, data, currencies)
         refs.append(ref_digest(entry.platform, entry.statement["ref"]))
-        contents.append(Content(entry.platform, entry.statement, entry.totals_bytes, entry.signed))
+        contents.append(Content(entry.platform, entry.statement, entry.sums, entry.signed))
         prev, recorded_at = leaves[index - start].hex(), entry.recorded_at
     assert first is not None, "a bundle holds entries"
     return Checked(first, recorded_at, hashes, b"".join(refs), contents)

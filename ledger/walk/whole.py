@@ -72,7 +72,7 @@ class Walk:
         self.known = sorted((head for head in known if head.size), reverse=True)
         self.tip = Tip(Frontier())
         self.tree = UpperTiles(reader)
-        self.books = Books(scratch.leaves, {}, scratch.movements)
+        self.books = Books(scratch.leaves, {}, scratch.movements, scratch.stocks)
         self.refs = scratch.refs
         self.not_understood: list[tuple[int, str]] = []
 
@@ -194,7 +194,7 @@ class Walk:
             try:
                 post_again(self.books, index, content)
             except LogMismatch:
-                # Of the entry's form, all has been looked at but that of its totals.
+                # Of the entry's form, all has been looked at but that of its totals and goods.
                 read_entry(index, self._entries(index // TILE_WIDTH)[index % TILE_WIDTH])
                 raise
         last = checked.leaves[-HASH_SIZE:]

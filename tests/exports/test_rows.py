@@ -66,8 +66,9 @@ def test_the_rows_add_up_to_their_balances(rows: Rows) -> None:
     """From the cells alone, as a reader with a spreadsheet would."""
     balance: dict[str, int] = defaultdict(int)
     for row in rows:
-        if not row["fund"]:
-            assert row["amount"] == row["balance"] == ""
+        if not row["amount"]:
+            assert row["balance"] == ""
+            assert bool(row["fund"]) == bool(row["stock"])  # goods are of a fund, and no money
             continue
         exponent = CURRENCIES[row["currency"]]
         fees = [row[name] for name in ("platform_fees", "payment_fees") if row[name]]

@@ -117,7 +117,7 @@ fold.SCHEMAS |= {
 
 
 class SignedFold(fold.Fold):
-    """The fold of a log whose parties may sign. leaves: the hashes of all entries so far."""
+    """The fold of a log whose parties may sign."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class SignedFold(fold.Fold):
         self.owners: dict[bytes, str] = {}
         self.received: dict[int, bool] = {}
         self.recipients: dict[int, str] = {}
-        self.leaves: Sequence[bytes] = []
+        self.handed_out: dict[int, str] = {}  # the fund of goods that went to a party
         self.signatures: Sequence[fold.Json] = ()
         self.platform, self.posted = "", {}  # type: str, fold.Json
 
@@ -140,9 +140,11 @@ class SignedFold(fold.Fold):
         self.platform, self.posted, self.signatures = platform, statement, signatures
         size = self.size
         totals: list[fold.Json] = super().admit(platform, statement)
-        recipient = statement.get("recipient", {}) if statement["type"] == "disbursement" else {}
+        recipient = statement.get("recipient", {})
         if "party" in recipient:
             self.recipients[size] = recipient["party"]
+            if statement["type"] == "goods_out":
+                self.handed_out[size] = statement["fund"]
         return totals
 
     def post(
@@ -297,23 +299,25 @@ class SignedFold(fold.Fold):
             raise fold.Refused("unknown_reference", f"a target below {self.size}", target)
         self._known("party", by)
         money = self.money.get(target)
-        if money is None or money.kind == "donation":
-            raise fold.Refused("wrong_target", "a disbursement or transfer", target)
-        leaf = self.leaves[target].hex()
+        things = target in self.handed_out
+        if not things and (money is None or money.kind == "donation"):
+            raise fold.Refused("wrong_target", "a disbursement, goods_out or transfer", target)
+        leaf = self.leaves[target]
         if leaf != statement["target_leaf"]:
             raise fold.Refused("wrong_target", leaf, statement["target_leaf"])
         to_party = self.recipients.get(target)
-        if money.kind == "transfer":
+        if money and money.kind == "transfer":
             to_party = self.fund(money.funds[-1])["owner"]
         if to_party is None:
             raise fold.Refused("wrong_target", "a disbursement to a party", "a group")
         part = 0
         if "amount" in statement:
-            part = fold.minor(statement["amount"], self.purses[money.funds[0]].exponent)
+            fund = money.funds[0] if money else self.handed_out[target]
+            part = fold.minor(statement["amount"], self.purses[fund].exponent)
         if by != to_party:
             raise fold.Refused("forbidden", to_party, by)
         if "amount" in statement:
-            self._at_most("exceeds_original", part, self.whole[target] - 1)
+            self._at_most("exceeds_original", part, self.whole.get(target, 0) - 1)
         self._signed([by])
         self.received[target] = statement["status"] in ("received", "partial")
         return []
@@ -335,7 +339,7 @@ class SignedFold(fold.Fold):
             raise fold.Refused("unknown_reference", f"at most {self.size}", said["size"])
         for fund in statement.get("scope_funds", []):
             self._known("fund", fund)
-        root = tree_root(self.leaves[: said["size"]]).hex()
+        root = tree_root([bytes.fromhex(leaf) for leaf in self.leaves[: said["size"]]]).hex()
         if (said["origin"], said["root"]) != (self.origin, root):
             raise fold.Refused("wrong_target", f"{self.origin} {root}", said)
         self._signed([statement["by"]])

@@ -18,7 +18,17 @@ from schemas.check import check_signatures, check_statement
 from tests.independent.signing import SignedFold
 from tests.signers import Post, acknowledgement, attestation, key, keyed, signed
 from tests.simulator import genesis
-from tests.support import ORIGIN, disbursement, donation, fund, party, refund, returned, transfer
+from tests.support import (
+    ORIGIN,
+    disbursement,
+    donation,
+    fund,
+    goods,
+    party,
+    refund,
+    returned,
+    transfer,
+)
 
 CURRENCIES = {"IDR": 2, "JPY": 0, "KWD": 3}
 PARTIES = ["p0", "p1", "p2", "p3", "p4"]
@@ -125,6 +135,11 @@ class Maker:
     def money(self) -> dict[str, Any]:
         amount = self.rng.choice(("10", "49.99", "50", "79.99", "80", "200"))
         one, two = self.rng.sample(FUNDS, 2)
+        if self.rng.random() < 0.2:
+            kind, quantity = self.rng.choice(("goods_in", "goods_out")), self.rng.choice("23")
+            return goods(kind, one, "g", quantity) | (
+                {"recipient": {"party": self.rng.choice(PARTIES)}} if kind == "goods_out" else {}
+            )
         recipient: dict[str, Any] = {"party": self.rng.choice(PARTIES)}
         if self.rng.random() < 0.2:
             recipient = {"group": "all", "count": 3, "area": "ID"}
@@ -149,7 +164,10 @@ class Maker:
 
     def say(self) -> dict[str, Any]:
         by = self.rng.choice(PARTIES)
-        if self.rng.random() < 0.3:
+        chance = self.rng.random()
+        if chance < 0.1:
+            return {"type": "report", "title": "r", "by": by, "fund": self.rng.choice(FUNDS)}
+        if chance < 0.3:
             size = self.rng.randint(1, len(self.log.leaves) + 1)
             root = self.log.root_at(size if self.rng.random() < 0.8 else 1) or bytes(32)
             return attestation(size, root, by)
@@ -168,7 +186,7 @@ class Maker:
         self.log.leaves.append(entry_hash(b"%d" % index))
         if "id" in statement:
             self.current[statement["type"], statement["id"]] = (index, statement)
-        elif statement["type"] in ("donation", "disbursement", "transfer"):
+        elif statement["type"] in ("donation", "disbursement", "transfer", "goods_out"):
             self.moves.append(index)
 
 
@@ -188,7 +206,6 @@ def ours(books: Books, index: int, platform: str, post: Post) -> Any:
 def test_both_admit_and_refuse_the_same(seed: int) -> None:
     maker, answers = Maker(seed), Counter[str]()
     books, other = Books(maker.log, {}), SignedFold(parties=set())
-    other.leaves = maker.log.leaves
     begin = genesis(VerifierKey.parse(key("log").vkey))
     begin |= {"currencies": CURRENCIES, "origin": ORIGIN}
     assert books.post(0, "ledger", begin) == other.admit("ledger", begin) == []
@@ -196,6 +213,7 @@ def test_both_admit_and_refuse_the_same(seed: int) -> None:
     for _ in range(1_500):
         platform, post = maker.post()
         index = len(maker.log.leaves)
+        other.leaves = [leaf.hex() for leaf in maker.log.leaves]
         # Each refused statement leaves the books as they were, or the next answers would differ.
         answer = ours(books, index, platform, post)
         theirs = other.post(platform, post["statement"], post.get("signatures", ()))
