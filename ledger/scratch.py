@@ -23,10 +23,8 @@ from ledger.tlog.merkle import HASH_SIZE, node_hash, root_at
 from ledger.tlog.tile import (
     TILE_HEIGHT,
     TILE_WIDTH,
-    FullTile,
     Tile,
     TileHashes,
-    cached,
     expand_tile,
 )
 
@@ -150,7 +148,6 @@ class LeafFile(EmptyState):
         self._size = self._file.tell() // HASH_SIZE
         # Tiles of level 1 and up, made when they are asked for: a byte for eight entries.
         self._upper: list[bytearray] = []
-        self._full = cached(lambda tile: FullTile.of(tile, self._tile(tile)))
 
     def close(self) -> None:
         self._file.close()
@@ -174,7 +171,7 @@ class LeafFile(EmptyState):
         if size > self._size:
             return None
         self._complete(1)
-        return root_at(size, TileHashes(self._tile, size, self._full).node)
+        return root_at(size, TileHashes(self._tile, size).node)
 
     def _read(self, start: int, count: int) -> bytes:
         self._file.flush()

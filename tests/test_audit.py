@@ -760,9 +760,9 @@ def test_a_repeated_ref_is_not_told_before_what_was_wrong_earlier(large: Log) ->
 
 NOT_UNDERSTOOD: dict[str, tuple[Callable[[Log], object], int, str]] = {
     "a type of the format that is not enforced yet": (
-        lambda log: log.append(PLATFORM, {"type": "attestation", "ref": "r"}),
+        lambda log: log.append(PLATFORM, {"type": "key", "ref": "r"}),
         25,
-        "attestation",
+        "key",
     ),
     "a type from the future": (
         lambda log: log.append(PLATFORM, {"type": "lottery", "ref": "r"}),

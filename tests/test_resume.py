@@ -323,7 +323,7 @@ def test_two_audits_at_once(auditor: Auditor, log: Log) -> None:
 
 
 def test_what_is_not_understood_is_not_lost(auditor: Auditor, log: Log) -> None:
-    log.edit(300, signatures=[{"party": PLATFORM}]).seal()
+    log.edit_statement(300, type="lottery").seal()
     auditor.interrupt(log, POINTS[1])
     report = auditor(log)
     assert (report.read_from, report.is_sound) == (0, False)

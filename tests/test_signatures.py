@@ -25,8 +25,10 @@ from tests.support import (
     disbursement,
     donation,
     fund,
+    goods,
     party,
     refund,
+    report,
     returned,
     transfer,
     vectors,
@@ -66,7 +68,7 @@ def desk(ledger: Ledger) -> Iterator[Desk]:
     comparison = Comparison(ledger.store.paths.database)
     note = comparison.note()
     comparison.derive(parse_checkpoint(parse_note(note).text), note, lambda done, size: None)
-    for table in ("parties", "key_owners", "acknowledged", "undone", "funds"):
+    for table in ("parties", "key_owners", "acknowledged", "undone", "funds", "stocks"):
         assert comparison.table(table) is None
     comparison.close()
 
@@ -293,8 +295,31 @@ def test_an_acknowledgement_of_what_is_sealed_beside_it(shared: tuple[Desk, int]
         disbursement("air", "paid", amount="1", recipient={"party": "desa"}),
         signed(acknowledgement(target, bytes(32), "desa"), "desa"),
     ]
-    with pytest.raises(Refusal, match="another leaf hash"):
+    with pytest.raises(Refusal, match="not the leaf hash"):
         desk.ledger.post(PLATFORM, posts)
+
+
+def test_goods_are_acknowledged_by_who_got_them(desk: Desk) -> None:
+    desk(signed(keyed("klinik"), "klinik"))
+    desk(fund("air"))
+    desk(goods("goods_in", "air", "in", "5"))
+    group = {"group": "ibu", "count": 3, "area": "Bima"}
+    to_group = desk(goods("goods_out", "air", "out-1", "1", recipient=group))
+    to_party = desk(goods("goods_out", "air", "out-2", "2", recipient={"party": "klinik"}))
+    assert desk.refused(said(desk, to_group, "1", "received", by="klinik")) == "wrong_target"
+    # Half of the rice is no amount of money.
+    half = said(desk, to_party, "1", "partial", by="klinik", amount="1")
+    assert desk.refused(half) == "exceeds_original"
+    assert desk.refused(returned(to_party, amount="1")) == "wrong_target"
+    desk(said(desk, to_party, "1", "partial", by="klinik"))
+
+
+def test_a_report_by_a_party_that_signs_all(desk: Desk) -> None:
+    desk(signed(keyed("klinik", signed_only=True), "klinik"))
+    desk(fund("air"))
+    statement = report(by="klinik", fund="air")
+    assert desk.refused(statement) == "signature_required"
+    desk(signed(statement, "klinik"))
 
 
 # -- attestations

@@ -364,16 +364,6 @@ def test_an_unknown_type_is_not_understood(kind: str) -> None:
     assert report.not_understood == [(len(entries), f"{kind} statement")]
 
 
-def test_goods_are_not_understood() -> None:
-    entries = fresh(SMALL)
-    party = first_of("party")
-    entries[party]["goods"] = [{"fund": "openhand"}]
-    report = check(publish(linked(entries)))
-    assert report.fault is None
-    assert [index for index, _ in report.not_understood] == [party]
-    assert str(report).startswith("NOT UNDERSTOOD")
-
-
 def test_signatures_without_their_form_are_a_fault() -> None:
     entries = fresh(SMALL)
     party = first_of("party")
