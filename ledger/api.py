@@ -65,9 +65,8 @@ def response_of(reply: Reply) -> Response:
 # -- posting, in two halves, so that an event loop can wait in between (asgi.py)
 
 
-def begin_post(ledger: Ledger, authorization: str, media_type: str, body: bytes) -> Pending:
+def begin_post(ledger: Ledger, key: ApiKey, media_type: str, body: bytes) -> Pending:
     """Read a post up to where it must wait for the disk. Raises what refuses it."""
-    key = _authorized(ledger, authorization, WRITE)
     if media_type != "application/json":
         raise UnsupportedMedia("send the post as `Content-Type: application/json`")
     if len(body) > BODY_BYTES_MAX:
@@ -91,7 +90,7 @@ def end_post(sealed: Sealed) -> Reply:
     return Reply(200 if sealed.all_replayed else 201, headers, body)
 
 
-def _authorized(ledger: Ledger, authorization: str, scope: str) -> ApiKey:
+def authorized(ledger: Ledger, authorization: str, scope: str = WRITE) -> ApiKey:
     """The API key of an Authorization header, if it has `scope`."""
     kind, _, secret = authorization.partition(" ")
     if kind != "Bearer" or not secret:
@@ -106,8 +105,8 @@ def _authorized(ledger: Ledger, authorization: str, scope: str) -> ApiKey:
 def post_entries() -> Response:
     """Seal one statement or an atomic batch; the answer is already under a signed checkpoint."""
     ledger = current_ledger()
-    authorization = request.headers.get("Authorization", "")
-    pending = begin_post(ledger, authorization, request.mimetype, request.get_data(cache=False))
+    key = authorized(ledger, request.headers.get("Authorization", ""))
+    pending = begin_post(ledger, key, request.mimetype, request.get_data(cache=False))
     return response_of(end_post(ledger.sequencer.append(pending)))
 
 

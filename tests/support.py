@@ -236,7 +236,7 @@ def running_server(database: Path, workers: int = 2, wait_for: str = "/readyz") 
         process = subprocess.Popen(
             gunicorn_command(f"fd://{listener.fileno()}", workers),
             cwd=HERE.parent,
-            env=settings | {"AMANAH_DATABASE": str(database)},
+            env=settings | {"AMANAH_DATABASE": str(database), "AMANAH_METRICS_BIND": "127.0.0.1:0"},
             stdout=output,
             stderr=output,
             pass_fds=[listener.fileno()],
