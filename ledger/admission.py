@@ -6,9 +6,6 @@ while what was admitted is answered in bounded time and memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from ledger.errors import Overloaded
 
 CONNECTIONS_MAX = 1_000  # further ones are answered once, and closed
@@ -30,49 +27,36 @@ class Room:
         """Whether a connection that was just made is one too many."""
         return self.connections > CONNECTIONS_MAX
 
-    @contextmanager
-    def body(self) -> Iterator[Body]:
-        """Room for one body, which is given back when the block ends."""
-        body = Body(self)
-        try:
-            yield body
-        finally:
-            self.body_bytes -= body.taken
-
-    @contextmanager
-    def post(self) -> Iterator[None]:
-        """Room for one post that waits for the sequencer. Raises Overloaded."""
+    def check_post(self) -> None:
+        """Raise Overloaded when no further post may wait for the sequencer."""
         if self.posts >= POSTS_MAX:
             raise Overloaded(f"{POSTS_MAX} posts wait already; send the same post again")
-        self.posts += 1
-        try:
-            yield
-        finally:
-            self.posts -= 1
 
-    @contextmanager
-    def call(self) -> Iterator[None]:
-        """Room for one call of the Flask application. Raises Overloaded."""
+    def check_call(self) -> None:
+        """Raise Overloaded when no further request may wait for the Flask application."""
         if self.calls >= CALLS_MAX:
             raise Overloaded(f"{CALLS_MAX} requests wait already; ask again")
         if self.unsent_bytes > UNSENT_BYTES_MAX:
             raise Overloaded("too much waits for clients that are slow to take it; ask again")
-        self.calls += 1
-        try:
-            yield
-        finally:
-            self.calls -= 1
 
 
 class Body:
-    """The room that one body has taken so far."""
+    """The room that one body has taken so far; given back when the block ends."""
+
+    __slots__ = ("_room", "_taken")
 
     def __init__(self, room: Room) -> None:
-        self._room, self.taken = room, 0
+        self._room, self._taken = room, 0
+
+    def __enter__(self) -> Body:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._room.body_bytes -= self._taken
 
     def take(self, count: int) -> None:
         """Take room for `count` bytes more. Raises Overloaded."""
         if self._room.body_bytes + count > BODY_BYTES_MAX:
             raise Overloaded("too many large requests at once; send the same again")
         self._room.body_bytes += count
-        self.taken += count
+        self._taken += count

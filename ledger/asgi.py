@@ -149,7 +149,7 @@ class Application:
                 key = self._key(scope, headers)
                 exchange.key_id = key.key_id
             quota = self._take(scope, key)
-            with self._room.body() as room:
+            with Body(self._room) as room:
                 body = await _read(receive, room)
                 if body is None:
                     return None
@@ -184,18 +184,26 @@ class Application:
 
     async def _post(self, key: ApiKey, headers: dict[str, str], body: bytes) -> Reply:
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        with self._room.post():
+        self._room.check_post()
+        self._room.posts += 1
+        try:
             pending = api.begin_post(self._ledger, key, media_type, body)
             await self._group.seal(pending)
             return api.end_post(pending.result())
+        finally:
+            self._room.posts -= 1
 
     async def _call(
         self, exchange: Exchange, scope: Scope, headers: dict[str, str], body: bytes
     ) -> Reply:
         environ = _environ(scope, headers, body) | {"HTTP_X_REQUEST_ID": exchange.request_id}
-        with self._room.call():
+        self._room.check_call()
+        self._room.calls += 1
+        try:
             loop = asyncio.get_running_loop()
             reply = await loop.run_in_executor(self._threads, self._call_flask, environ)
+        finally:
+            self._room.calls -= 1
         exchange.route = environ.get(ROUTE, "")
         return reply._replace(code=environ.get(CODE, ""))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from ledger.logs import log
+from ledger import logs
 from ledger.metrics import Metrics
 from ledger.problems import Reply
 
@@ -34,8 +34,7 @@ class Exchange:
         self._tell(status=None, code="client_gone", seconds=time.perf_counter() - self._began)
 
     def _tell(self, status: int | None, code: str, seconds: float) -> None:
-        log().info(
-            "request",
+        logs.request(
             request_id=self.request_id,
             method=self.method,
             route=self.route,

@@ -37,6 +37,10 @@ class Limiter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rates, self._clock = rates, clock
+        self._policies = {
+            name: ("RateLimit-Policy", f'"{name}";q={quota};w={WINDOW_S}')
+            for name, quota in rates.items()
+        }
         self._busy_until = table.cast("d")
 
     def take(self, name: str, who: str) -> Headers:
@@ -51,19 +55,15 @@ class Limiter:
             wait_s = math.ceil(until - now - WINDOW_S)
             raise RateLimited(
                 f"this {name} may make {quota} requests in {WINDOW_S} s; wait {wait_s} s",
-                (*_headers(name, quota, until - each_s - now), ("Retry-After", str(wait_s))),
+                (*self._headers(name, quota, until - each_s - now), ("Retry-After", str(wait_s))),
             )
         self._busy_until[slot] = until
-        return _headers(name, quota, until - now)
+        return self._headers(name, quota, until - now)
 
-
-def _headers(name: str, quota: int, busy_s: float) -> Headers:
-    """draft-ietf-httpapi-ratelimit-headers-10. r: requests left; t: seconds until all are back."""
-    left = max(0, math.floor((WINDOW_S - busy_s) * quota / WINDOW_S))
-    return (
-        ("RateLimit-Policy", f'"{name}";q={quota};w={WINDOW_S}'),
-        ("RateLimit", f'"{name}";r={left};t={math.ceil(busy_s)}'),
-    )
+    def _headers(self, name: str, quota: int, busy_s: float) -> Headers:
+        """draft-ietf-httpapi-ratelimit-headers-10. r: what is left; t: s until all is back."""
+        left = int((WINDOW_S - busy_s) * quota / WINDOW_S)
+        return self._policies[name], ("RateLimit", f'"{name}";r={left};t={math.ceil(busy_s)}')
 
 
 @lru_cache(maxsize=4_096)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -16,6 +16,15 @@ import msgspec
 import structlog
 
 _STDERR = 2
+
+
+_encode = msgspec.json.Encoder(enc_hook=repr).encode
+
+
+@cache
+def log_is_for_people() -> bool:
+    """Whether stderr is a terminal."""
+    return os.isatty(_STDERR)
 
 
 class _Stderr:
@@ -28,7 +37,7 @@ class _Stderr:
 
 
 def _json_line(_logger: Any, _name: str, event: dict[str, Any]) -> bytes:
-    return msgspec.json.encode(event, enc_hook=repr) + b"\n"
+    return _encode(event) + b"\n"
 
 
 def _terminal_line() -> Callable[..., bytes]:
@@ -41,12 +50,11 @@ def _terminal_line() -> Callable[..., bytes]:
 
 
 def _processors() -> list[Any]:
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()
     return [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper("iso", utc=True),
         structlog.processors.format_exc_info,
-        _terminal_line() if is_terminal else _json_line,
+        _terminal_line() if log_is_for_people() else _json_line,
     ]
 
 
@@ -55,6 +63,16 @@ def log() -> Any:
     """The log of this service: `log().info("event", name=value, ...)`."""
     wrapper = structlog.make_filtering_bound_logger(logging.INFO)
     return structlog.wrap_logger(_Stderr(), _processors(), wrapper, cache_logger_on_first_use=True)
+
+
+def request(**told: Any) -> None:
+    """Tell of one request. As `log().info("request", ...)`, at a third of the cost."""
+    if log_is_for_people():
+        log().info("request", **told)
+    else:
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        line = {"event": "request", **told, "level": "info", "timestamp": f"{now[:-6]}Z"}
+        os.write(_STDERR, _encode(line) + b"\n")
 
 
 def failed(request_id: str, error: BaseException) -> None:

@@ -35,9 +35,12 @@ class Metrics:
         def labelled(kind: Any, name: str, said: str, *labels: str, **more: Any) -> Any:
             return kind(f"amanah_{name}", said, labels, registry=registry, **more)
 
-        requests = labelled(Counter, "requests", "Requests answered.", "method", "route", "status")
-        seconds = labelled(
-            Histogram, "request_seconds", "From the head to the answer.", "route", buckets=_SECONDS
+        requests = labelled(
+            Histogram,
+            "request_seconds",
+            "Requests, from the head to the answer.",
+            *("method", "route", "status"),
+            buckets=_SECONDS,
         )
         self._refusals = labelled(Counter, "refusals", "Answers that are problems.", "code")
         self._batch = labelled(
@@ -52,13 +55,11 @@ class Metrics:
         self._waiting.set(0)  # whatever a process that was killed has left in this slot
         self._connections.set(0)
         # `labels` costs more than to count, and there are few of them.
-        self._request_counts = _Kept(requests.labels)
-        self._request_seconds = _Kept(seconds.labels)
+        self._requests = _Kept(requests.labels)
 
     def answered(self, method: str, route: str, status: int, code: str, seconds: float) -> None:
         """Count an answer. route: the pattern of the path; code: of a problem, or empty."""
-        self._request_counts[method, route, str(status)].inc()
-        self._request_seconds[(route,)].observe(seconds)
+        self._requests[method, route, status].observe(seconds)
         if code:
             self._refusals.labels(code).inc()
 
@@ -78,12 +79,12 @@ class Metrics:
         self._connections.set(held)
 
 
-class _Kept(dict[tuple[str, ...], Any]):
+class _Kept(dict[tuple[str | int, ...], Any]):
     def __init__(self, make: Callable[..., Any]) -> None:
         super().__init__()
         self._make = make
 
-    def __missing__(self, labels: tuple[str, ...]) -> Any:
+    def __missing__(self, labels: tuple[str | int, ...]) -> Any:
         child = self[labels] = self._make(*labels)
         return child
 
