@@ -122,8 +122,9 @@ class Application:
             if reply is None:
                 exchange.was_left(self._metrics)
                 return
-            await _answer(send, reply)
+            # First, so that whoever has an answer finds it counted.
             exchange.was_answered(reply, self._metrics)
+            await _answer(send, reply)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         # For each connection (connection.py).

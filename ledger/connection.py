@@ -104,7 +104,7 @@ class Connection(DrainingProtocol):
         if self.transport.is_closing():
             return
         self._tell("request_timeout")
-        if self._is_answered or not self.cycle.response_started:
+        if self._allowed_s == HEAD_S or not self.cycle.response_started:
             self.transport.write(_too_slow())
         self.transport.close()
 
