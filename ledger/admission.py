@@ -11,6 +11,7 @@ from ledger.errors import Overloaded
 CONNECTIONS_MAX = 1_000  # further ones are answered once, and closed
 POSTS_MAX = 512  # waiting for the sequencer; some 50 ms of work
 CALLS_MAX = 256  # of the Flask application, waiting for a thread
+POSTS_WAIT = "as many posts wait as can be sealed soon; send the same post again in a moment"
 BODY_BYTES_MAX = 32 * 2**20  # of all bodies, from their first byte to the answer
 UNSENT_BYTES_MAX = 64 * 2**20  # of answers that clients are slow to take
 
@@ -30,12 +31,12 @@ class Room:
     def check_post(self) -> None:
         """Raise Overloaded when no further post may wait for the sequencer."""
         if self.posts >= POSTS_MAX:
-            raise Overloaded(f"{POSTS_MAX} posts wait already; send the same post again")
+            raise Overloaded(POSTS_WAIT)
 
     def check_call(self) -> None:
         """Raise Overloaded when no further request may wait for the Flask application."""
         if self.calls >= CALLS_MAX:
-            raise Overloaded(f"{CALLS_MAX} requests wait already; ask again")
+            raise Overloaded("as many requests wait as can be answered soon; ask again")
         if self.unsent_bytes > UNSENT_BYTES_MAX:
             raise Overloaded("too much waits for clients that are slow to take it; ask again")
 

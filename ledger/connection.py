@@ -13,7 +13,7 @@ from ledger import logs
 from ledger.admission import Room
 from ledger.drain import DrainingProtocol
 from ledger.metrics import Metrics
-from ledger.problems import problem
+from ledger.problems import Reply, problem
 
 HEAD_S = 10.0  # for the head of a request, also from the moment of connecting
 BODY_S = 30.0  # for its body, as long as gunicorn lets a worker that stops go on
@@ -105,7 +105,7 @@ class Connection(DrainingProtocol):
             return
         self._tell("request_timeout")
         if self._allowed_s == HEAD_S or not self.cycle.response_started:
-            self.transport.write(_too_slow())
+            self.transport.write(_raw(too_slow(secrets.token_hex(8))))
         self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
@@ -141,9 +141,12 @@ class Connection(DrainingProtocol):
             self._unsent_timer = None
 
 
-def _too_slow() -> bytes:
-    detail = "the request came too slowly; send it again"
-    reply = problem(408, "request_timeout", detail, secrets.token_hex(8))
+def too_slow(request_id: str) -> Reply:
+    """What a client is told that does not go on."""
+    return problem(408, "request_timeout", "the request came too slowly; send it again", request_id)
+
+
+def _raw(reply: Reply) -> bytes:
     head = ["HTTP/1.1 408 Request Timeout", *(f"{name}: {value}" for name, value in reply.headers)]
     head += [f"Content-Length: {len(reply.body)}", "Connection: close", "", ""]
     return "\r\n".join(head).encode() + reply.body
