@@ -87,9 +87,9 @@ def ask_flask(client: Api, asked: Asked) -> Answer:
     return Answer(response.status_code, headers, response.data)
 
 
-def application_of(app: Flask, key_rate: int | None = None) -> Application:
+def application_of(app: Flask) -> Application:
     limiter = Limiter(
-        {"key": key_rate, "address": None}, memoryview(bytearray(TABLE_BYTES)), lambda: 0.0
+        {"key": None, "address": None}, memoryview(bytearray(TABLE_BYTES)), lambda: 0.0
     )
     return Application(app, limiter, Metrics(CollectorRegistry()))
 
