@@ -142,8 +142,8 @@ def test_every_process_is_counted_and_none_is_forgotten(ledger: Ledger, key: str
 
 
 def directories_of(server: Server) -> set[Path]:
-    process = psutil.Process(min(workers(server)))
-    return {Path(f.path).parent for f in process.open_files() if "/slot-" in f.path}
+    files = [file for pid in workers(server) for file in psutil.Process(pid).open_files()]
+    return {Path(file.path).parent for file in files if "/slot-" in file.path}
 
 
 def test_a_service_that_ends_leaves_nothing_behind(ledger: Ledger) -> None:

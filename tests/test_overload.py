@@ -141,8 +141,7 @@ def test_who_does_not_go_on_is_told_and_cut_off(impatient: InThisProcess, begun:
     assert answer.startswith(b"HTTP/1.1 408 ")
     document = json.loads(answer.partition(b"\r\n\r\n")[2])
     assert (document["status"], document["code"]) == (408, "request_timeout")
-    wait_until(lambda: impatient.room.connections == 0)
-    assert impatient.room.body_bytes == 0
+    wait_until(lambda: impatient.room.connections == impatient.room.body_bytes == 0)
 
 
 def test_who_sends_a_byte_now_and_then_is_cut_off_too(impatient: InThisProcess) -> None:
