@@ -103,11 +103,12 @@ def make_directory() -> Path:
         if (held := _hold(old)) is not None:
             shutil.rmtree(old, ignore_errors=True)
             os.close(held)
-    directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-    # Until the last process of this service has ended: workers have the lock by being forked.
-    held = _hold(directory)
-    assert held is not None, "nobody else knows the new directory"
-    return directory
+    while True:
+        directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        # Until the last process of this service has ended: workers have the lock by being forked.
+        # Another service that clears up at this moment may have been quicker.
+        if _hold(directory) is not None and directory.exists():
+            return directory
 
 
 def count_in(directory: Path) -> None:

@@ -171,6 +171,19 @@ def test_what_follows_a_refusal_of_half_a_request_has_its_time_as_well(
         assert client.recv(65_536).startswith(b"HTTP/1.1 401 ")
         client.sendall(b" " * 99 + b"GET /v1/ledger HTTP/1.1\r\n\r\n")
         assert client.recv(65_536).startswith(b"HTTP/1.1 200 ")
+    with impatient.connect() as client:
+        client.sendall(head + b"{")
+        assert client.recv(65_536).startswith(b"HTTP/1.1 401 ")
+        client.sendall(b" " * 99)
+        assert everything(client) == b""
+
+
+def test_what_is_no_request_keeps_no_connection_open(impatient: InThisProcess) -> None:
+    with impatient.connect() as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+        assert client.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        client.sendall(b"\r\n")
+        everything(client)
 
 
 def test_who_does_not_take_an_answer_is_cut_off(impatient: InThisProcess, client: Api) -> None:
@@ -199,6 +212,18 @@ def test_a_connection_too_many_is_answered_once(
 
 
 # -- what one process holds at once
+
+
+def test_a_busy_process_still_says_that_it_runs(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "CALLS_MAX", 0)
+    application = application_of(app, address=1)
+    statuses = [
+        asyncio.run(ask(application, Asked("GET", path))).status
+        for path in ("/healthz", "/v1/ledger", "/healthz", "/v1/ledger", "/healthz")
+    ]
+    assert statuses == [200, 503, 200, 429, 200]
 
 
 def test_posts_bodies_and_calls_are_bounded(
