@@ -62,22 +62,26 @@ def response_of(reply: Reply) -> Response:
     return Response(reply.body, reply.status, headers=list(reply.headers))
 
 
+_SEND_A_KEY = "send an API key: `Authorization: Bearer amanah_...`"
+
+
 # -- posting, in two halves, so that an event loop can wait in between (asgi.py)
 
 
-def begin_post(ledger: Ledger, authorization: str, media_type: str, body: bytes) -> Pending:
-    """Read a post up to where it must wait for the disk. Raises what refuses it."""
-    if not authorization and may_be_keyless(body):
-        platform = None
-    else:
-        platform = _authorized(ledger, authorization, WRITE).platform
+def begin_post(ledger: Ledger, key: ApiKey | None, media_type: str, body: bytes) -> Pending:
+    """Read a post up to where it must wait for the disk. Raises what refuses it.
+
+    key: None for one without an API key, which an acknowledgement may be.
+    """
+    if key is None and not may_be_keyless(body):
+        raise NotAuthenticated(_SEND_A_KEY)
     if media_type != "application/json":
         raise UnsupportedMedia("send the post as `Content-Type: application/json`")
     if len(body) > BODY_BYTES_MAX:
         raise TooLarge(f"a post has at most {BODY_BYTES_MAX} bytes; send several")
     submission = read_submission(body, ledger.currencies, ledger.now())
-    if platform is not None:
-        return ledger.pending(platform, submission)
+    if key is not None:
+        return ledger.pending(key.platform, submission)
     pending = ledger.pending(_by_itself(submission), submission)
     # Whoever needs no key must not cost those who have one the time under the lock.
     ledger.sequencer.try_alone(pending)
@@ -112,14 +116,16 @@ def _by_itself(submission: Submission) -> str:
     return by
 
 
-def _authorized(ledger: Ledger, authorization: str, scope: str) -> ApiKey:
-    """The API key of an Authorization header, if it has `scope`."""
+def key_of_post(ledger: Ledger, authorization: str) -> ApiKey | None:
+    """The API key that a post is sent with, if it may post; None when it is sent without any."""
+    if not authorization:
+        return None
     kind, _, secret = authorization.partition(" ")
     if kind != "Bearer" or not secret:
-        raise NotAuthenticated("send an API key: `Authorization: Bearer amanah_...`")
+        raise NotAuthenticated(_SEND_A_KEY)
     key = ledger.authenticate(secret)
-    if scope not in key.scopes:
-        raise NotPermitted(f"the API key {key.key_id} lacks the scope {scope!r}")
+    if WRITE not in key.scopes:
+        raise NotPermitted(f"the API key {key.key_id} lacks the scope {WRITE!r}")
     return key
 
 
@@ -127,8 +133,8 @@ def _authorized(ledger: Ledger, authorization: str, scope: str) -> ApiKey:
 def post_entries() -> Response:
     """Seal one statement or an atomic batch; the answer is already under a signed checkpoint."""
     ledger = current_ledger()
-    authorization = request.headers.get("Authorization", "")
-    pending = begin_post(ledger, authorization, request.mimetype, request.get_data(cache=False))
+    key = key_of_post(ledger, request.headers.get("Authorization", ""))
+    pending = begin_post(ledger, key, request.mimetype, request.get_data(cache=False))
     return response_of(end_post(ledger.sequencer.append(pending)))
 
 
