@@ -12,6 +12,7 @@ import pytest
 from ledger import viewing
 from ledger.service import Ledger
 from ledger.views.fold import Fold
+from tests.signers import acknowledgement, keyed, signed
 from tests.support import (
     Api,
     disbursement,
@@ -120,6 +121,19 @@ def test_the_graph_of_a_programme(filled: Api) -> None:
     assert (cut["edges"], cut["edges_total"]) == (answer["edges"][:1], 6)
     assert {node["id"] for node in cut["nodes"]} == {"party/pt", "party/yayasan"}
     problem(filled.get("/v1/programmes/nothing/graph", 404), 404, "not_found")
+
+
+def test_what_a_recipient_says_is_in_the_figures(filled: Api) -> None:
+    ledger = filled.ledger
+    ledger.post("kita", [signed(keyed("posyandu"), "posyandu")])
+    paid = disbursement("air", "paid", amount="40", recipient={"party": "posyandu"})
+    [sent] = ledger.post("kita", [paid]).entries
+    for ref, status, more in (("a", "received", {}), ("b", "partial", {"amount": "30"})):
+        said = acknowledgement(sent.index, sent.leaf_hash, "posyandu", ref, status=status, **more)
+        ledger.post("kita", [signed(said, "posyandu")])
+    figures = get(filled, "/v1/funds/air")["figures"]
+    assert figures["acknowledged"] == {"amount": "30.00", "of": "45.00", "share_bp": 6666}
+    assert figures["hours_to_acknowledgement"] == {"median": "24", "over": "30.00"}
 
 
 def test_a_fund_without_money_has_figures(filled: Api) -> None:

@@ -306,7 +306,8 @@ PROVED: dict[str, tuple[Change, int | None, str]] = {
 # What follows from the log. `verify` reads none of it, so its verdict stays; who serves or seals
 # by it needs `amanah doctor`, which names it, and `amanah rebuild`, which makes it anew.
 DERIVED = tuple(
-    "refs terms parties key_owners programmes funds undone acknowledged holes stocks purses memberships kinds outflows lots came went returns flows weights".split()
+    "refs terms parties key_owners programmes funds undone acknowledged holes stocks purses "
+    "memberships kinds outflows lots came went returns flows weights".split()
 )
 REBUILDABLE: dict[str, Change] = {
     "entries.leaf_hash under a full tile": edit("entries", "leaf_hash", AT),
