@@ -12,7 +12,7 @@ import secrets
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from ledger import api, logs, web
+from ledger import api, api_views, logs, web
 from ledger.batches import BODY_BYTES_MAX
 from ledger.config import Config
 from ledger.errors import NotFound
@@ -35,6 +35,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.url_map.merge_slashes = False  # a tile has one path; nothing redirects to it
     app.extensions["amanah"] = Ledger.open(config.database)
     app.register_blueprint(api.bp)
+    app.register_blueprint(api_views.bp)
     app.register_blueprint(web.bp)
     app.before_request(_name_request)
     app.after_request(_finish)

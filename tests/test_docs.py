@@ -362,7 +362,7 @@ def settings(checkout: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("page", "count"),
-    [(README, 7), (API, 16), (CLIENT, 6), (EXAMPLE, 4)],
+    [(README, 7), (API, 19), (CLIENT, 6), (EXAMPLE, 4)],
     ids=["README", "api", "client", "example_platform"],
 )
 def test_the_tour(checkout: Path, page: str, count: int) -> None:
