@@ -15,6 +15,7 @@ RUN python3 -m venv /opt/build \
  && /opt/build/bin/pip --python /opt/amanah/bin/python3 install --compile \
       --only-binary=:all: --require-hashes -r requirements.txt
 COPY LICENSE README.md pyproject.toml ./
+COPY amanah amanah
 COPY ledger ledger
 COPY schemas schemas
 # Without an index: nothing gets in that is not hashed above.

@@ -6,7 +6,7 @@ a writer links new entries to its tip, a reader verifies that stored ones do so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -73,11 +73,18 @@ class SealedEntry:
 
 
 def link(
-    tip: Tip, platform: str, statement: bytes, recorded_at: str, totals: list[dict[str, Any]]
+    tip: Tip,
+    platform: str,
+    statement: bytes,
+    recorded_at: str,
+    totals: list[dict[str, Any]],
+    goods: Sequence[dict[str, Any]] = (),
+    signatures: Sequence[Mapping[str, str]] = (),
 ) -> Linked:
     """Seal a canonical statement onto `tip`, which moves on."""
     index = tip.size
-    data = encode_entry(index, platform, tip.prev, recorded_at, statement, totals)
+    content = (statement, totals, goods, signatures)
+    data = encode_entry(index, platform, tip.prev, recorded_at, *content)
     return Linked(index, data, tip.extend(data, recorded_at))
 
 

@@ -12,8 +12,10 @@ import click
 
 from ledger.commands import (
     comparing,
+    erasing,
     exporting,
     keeping,
+    parties,
     posting,
     publishing,
     running,
@@ -53,6 +55,7 @@ for command in (
     running.serve,
     running.key,
     posting.post,
+    parties.party,
     verifying.verify,
     verifying.receipt,
     comparing.compare,
@@ -62,6 +65,7 @@ for command in (
     keeping.restore,
     keeping.doctor,
     keeping.rebuild,
+    erasing.erase,
     running.demo,
 ):
     cli.add_command(command)

@@ -158,7 +158,7 @@ def _spending(log: _Log) -> Iterator[tuple[str, Statement]]:
             "purpose": "Eggs and milk for under-fives",
         }
         yield log.note(PARTNER, milk)
-    for n in range(12):
+    for n in range(9):
         families = {"group": "Families in shelters", "count": 20 + n, "area": "ID-NT"}
         food = _money("disbursement", f"food-{n:02d}", "400000", 300 + n) | {
             "fund": "tanggap-gempa",
@@ -170,6 +170,8 @@ def _spending(log: _Log) -> Iterator[tuple[str, Statement]]:
             ],
         }
         yield log.note(PLATFORM, food)
+    for statement in _goods_and_report():
+        yield log.note(PLATFORM, statement)
     staff = _money("disbursement", "staff-01", "900000", 320) | {
         "fund": "gizi-anak",
         "category": "operational",
@@ -177,6 +179,25 @@ def _spending(log: _Log) -> Iterator[tuple[str, Statement]]:
         "purpose": "Field staff, June",
     }
     yield log.note(PLATFORM, staff)
+
+
+def _goods_and_report() -> Iterator[Statement]:
+    rice = {"fund": "tanggap-gempa", "item": "Beras 5 kg", "unit": "XBG"}
+    at = "2025-06-13T1{}:15:00+07:00"
+    given = {"type": "goods_in", "ref": "rice-in", "quantity": "400", "occurred_at": at.format(0)}
+    yield given | rice | {"estimated_value": "30000000", "currency": "IDR"}
+    out = {"type": "goods_out", "ref": "rice-out", "quantity": "352", "occurred_at": at.format(5)}
+    yield (
+        out | rice | {"recipient": {"group": "Families in shelters", "count": 88, "area": "ID-NT"}}
+    )
+    yield {
+        "type": "report",
+        "ref": "report-01",
+        "fund": "tanggap-gempa",
+        "title": "The first two weeks after the earthquake",
+        "by": "yayasan-gizi",
+        "indicator": {"name": "Families who got food", "value": "304", "area": "ID-NT"},
+    }
 
 
 def _undoing(log: _Log) -> Iterator[tuple[str, Statement]]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
@@ -39,15 +39,15 @@ _FORBIDDEN_RAW = re.compile(f"[{_UNWANTED}]")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _FIELDS = {"index", "platform", "prev", "recorded_at", "statement"}
-# The last two belong to the format, but nothing is sealed with them yet.
-_OPTIONAL = {"totals", "signatures", "goods"}
+_OPTIONAL = {"totals", "goods", "signatures"}
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A statement sealed into the log. `index` is 0-based; `prev` is 64 hex digits.
 
-    unread: fields of the format that are there but that nothing here checks yet.
+    signatures: party and sig of each that signed, in the order posted. unread: fields of the format
+    that are there but that nothing here checks yet.
     """
 
     index: int
@@ -56,6 +56,8 @@ class Entry:
     recorded_at: str
     statement: dict[str, Any]
     totals: list[dict[str, Any]]
+    goods: list[dict[str, Any]] = field(default_factory=list)
+    signatures: Sequence[Mapping[str, str]] = ()
     unread: tuple[str, ...] = ()
 
 
@@ -258,6 +260,8 @@ def encode_entry(
     recorded_at: str,
     statement: bytes,
     totals: list[dict[str, Any]],
+    goods: Sequence[dict[str, Any]] = (),
+    signatures: Sequence[Mapping[str, str]] = (),
 ) -> bytes:
     """The entry's bytes; `statement` is already canonical and goes in as it is.
 
@@ -265,12 +269,14 @@ def encode_entry(
     the poster's bytes and the write lock short; a property test holds it against RFC 8785.
     """
     tail = b',"totals":' + canonical(totals) if totals else b""
+    first = b'"goods":' + canonical(goods) + b"," if goods else b""
     head = (
-        f'{{"index":{index},"platform":"{platform}","prev":"{prev}",'
-        f'"recorded_at":"{recorded_at}","statement":'
-    )
-    data = head.encode() + statement + tail + b"}"
-    assert len(data) <= ENTRY_BYTES_MAX, "the bounds of statement and totals keep entries small"
+        f'"index":{index},"platform":"{platform}","prev":"{prev}","recorded_at":"{recorded_at}",'
+    ).encode()
+    if signatures:
+        head += b'"signatures":' + canonical(signatures) + b","
+    data = b"{" + first + head + b'"statement":' + statement + tail + b"}"
+    assert len(data) <= ENTRY_BYTES_MAX, "the bounds of what is in an entry keep it small"
     return data
 
 
@@ -310,24 +316,43 @@ def _decode_entry(data: bytes, check_all: bool) -> Entry:
         value["recorded_at"],
         value["statement"],
         value.get("totals", []),
-        tuple(sorted(value.keys() - _FIELDS - {"totals"})),
+        value.get("goods", []),
+        value.get("signatures", ()),
+        tuple(sorted(value.keys() - _FIELDS - _OPTIONAL)),
     )
 
 
+class SumsBytes(NamedTuple):
+    """What an entry carries of the books, as its bytes; empty for what it does not carry."""
+
+    totals: bytes = b""
+    goods: bytes = b""
+
+
 class SealedFields(msgspec.Struct, forbid_unknown_fields=True):
-    """An entry as `decode_sealed` reads it. totals: their bytes, unset when absent."""
+    """An entry as `decode_sealed` reads it. totals, goods: their bytes, unset when absent."""
 
     index: int
     platform: str
     prev: str
     recorded_at: str
     statement: dict[str, Any]
+    signatures: list[Any] | msgspec.UnsetType = msgspec.UNSET
     totals: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    goods: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
     @property
-    def totals_bytes(self) -> bytes:
-        """Empty when there are none."""
-        return b"" if self.totals is msgspec.UNSET else bytes(self.totals)
+    def sums(self) -> SumsBytes:
+        return SumsBytes(_bytes_of(self.totals), _bytes_of(self.goods))
+
+    @property
+    def signed(self) -> Sequence[Mapping[str, str]]:
+        """The signatures, whose form is still to be checked; empty when there are none."""
+        return () if self.signatures is msgspec.UNSET else self.signatures
+
+
+def _bytes_of(raw: msgspec.Raw | msgspec.UnsetType) -> bytes:
+    return b"" if raw is msgspec.UNSET else bytes(raw)
 
 
 _SEALED = msgspec.json.Decoder(SealedFields)
@@ -338,7 +363,7 @@ def decode_sealed(data: bytes) -> SealedFields | None:
     """`decode_audited_entry` at a third of its cost, for whoever reads a whole log; None for what
     is not for certain an entry as they are sealed today, and of which that is to be asked.
 
-    Neither `prev`, which the auditor compares, nor the form of the totals is looked at: he
+    Neither `prev`, which the auditor compares, nor the form of totals and goods is looked at: he
     holds their bytes against those of what he adds up.
     """
     if len(data) > ENTRY_BYTES_MAX:
@@ -347,10 +372,10 @@ def decode_sealed(data: bytes) -> SealedFields | None:
         entry = _SEALED.decode(data)
         is_right = _CANONICAL.encode(entry) == data and _is_time(entry.recorded_at)
         if is_right and not _is_plain(data.decode()):
-            check_values([entry.platform, entry.statement])
+            check_values([entry.platform, entry.statement, entry.signed])
     except (msgspec.MsgspecError, ValueError, RecursionError, Refusal):
         return None
-    return entry if is_right else None
+    return entry if is_right and entry.signatures != [] else None
 
 
 def _check_shapes(value: dict[str, Any]) -> None:
@@ -364,8 +389,9 @@ def _check_shapes(value: dict[str, Any]) -> None:
         _malformed("/recorded_at", "recorded_at is not a real time, YYYY-MM-DDThh:mm:ss.fffZ")
     if not isinstance(value["statement"], dict):
         _malformed("/statement", "the statement is not an object")
-    if "totals" in value and not (isinstance(value["totals"], list) and value["totals"]):
-        _malformed("/totals", "totals is not a filled array")
+    for name in ("totals", "goods", "signatures"):
+        if name in value and not (isinstance(value[name], list) and value[name]):
+            _malformed(f"/{name}", f"{name} is not a filled array")
 
 
 @lru_cache(maxsize=64)  # entries of one batch share theirs

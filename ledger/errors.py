@@ -59,21 +59,26 @@ REFUSALS: dict[str, str] = {
     "duplicate_ref": "One ref stands twice in the same batch.",
     "ref_conflict": "The ref already names another statement of this platform.",
     "unknown_reference": "A party, programme, fund or entry named here is not on the ledger.",
-    "wrong_target": "The target entry is not of a kind this statement can act on.",
+    "wrong_target": "The target is of a kind this cannot act on, or has another leaf hash.",
     "self_transfer": "A transfer needs two different funds.",
     "forbidden": "This platform may not post this statement.",
     "fund_closed": "The fund is closed.",
     "stale": "`supersedes` does not name the current statement of this id.",
     "immutable_field": "A field changed that never changes.",
+    "key_taken": "A public key belongs to another party, now or before, or its ID is not unique.",
     "currency_mismatch": "The currency is not the fund's.",
     "cap_loosened": "A cost cap would become weaker than the money was given under.",
     "fees_exceed_amount": "The fees add up to more than the amount.",
     "exceeds_original": "More would be taken back than is left of the target.",
     "insufficient_funds": "The fund, or the transfer's span in it, does not hold this much.",
+    "insufficient_stock": "The fund does not hold this much of the item.",
     "cost_cap_exceeded": "Costs would exceed the fund's cap.",
     "too_fragmented": "The money would come from more than 512 separate pieces.",
-    "amount_too_large": "A counter or span would reach 10^18 minor units.",
+    "amount_too_large": "A counter or span would reach 10^18 minor units, or a stock 10^12.",
+    "approval_required": "Too few of the fund's approvers have signed.",
     "evidence_required": "This statement needs evidence.",
+    "signature_invalid": "A signature is not one of a current key of its party over this post.",
+    "signature_required": "Somebody must have signed this who has not.",
 }
 
 
@@ -93,6 +98,10 @@ class Refusal(LedgerError):
         """The same refusal with every pointer moved below `prefix`."""
         self.faults = tuple(Fault(prefix + f.pointer, f.detail) for f in self.faults)
         return self
+
+
+class BesideStatement(Refusal):
+    """A refusal for what stands beside a statement, so its pointers begin at the post."""
 
 
 class RefConflict(Refusal):
@@ -160,6 +169,22 @@ class Unavailable(LedgerError):
     """The outcome is unknown or the ledger is busy; send the same post again."""
 
     code = "unavailable"
+
+
+class Overloaded(LedgerError):
+    """More is asked at once than is taken in; nothing was read, send the same again in a moment."""
+
+    code = "overloaded"
+
+
+class RateLimited(LedgerError):
+    """A key or an address asked for more than its share; `headers` say when there is more."""
+
+    code = "rate_limited"
+
+    def __init__(self, detail: str, headers: Sequence[tuple[str, str]]) -> None:
+        super().__init__(detail)
+        self.headers = tuple(headers)
 
 
 class SetupError(LedgerError):

@@ -6,26 +6,36 @@ the personal-data tripwire, the canonical form. docs/format.md, "Admission".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
+from ledger.batches import BATCH_MAX
+from ledger.disclosure import TEXT_MAX, asked_for, decode_text, digest
 from ledger.entry import canonical, plain_json, pointer_token, read_json
-from ledger.errors import Fault, Refusal
+from ledger.errors import Fault, FormatError, Refusal
+from ledger.signatures import Signature
 from ledger.tripwire import may_hold, suspect
-from schemas.check import check_statement
+from schemas.check import check_signatures, check_statement
+from schemas.fields import Text
 
-BATCH_MAX = 1_000
 FUTURE_MAX = timedelta(minutes=5)
-_POST_FIELDS = frozenset({"statement"})
-_POST_UNSUPPORTED = frozenset({"signatures", "disclosures"})
+KEYLESS_BYTES_MAX = 65_536  # a statement and its signatures, written with escapes and spaces
+_TEXT = Text(TEXT_MAX)
+_POST_FIELDS = frozenset({"statement", "signatures", "disclosures"})
 
 
 class Post(NamedTuple):
-    """A statement that passed the door, and its canonical bytes, which are what is sealed."""
+    """A statement that passed the door, and its canonical bytes, which are what is sealed.
+
+    signatures: what was posted with it, of the right form; whether they are good is for the books.
+    disclosures: what is kept beside the log, as posted.
+    """
 
     statement: dict[str, Any]
     canonical: bytes
+    signatures: Sequence[Signature] = ()
+    disclosures: tuple[str, ...] = ()
 
 
 class Submission(NamedTuple):
@@ -72,6 +82,25 @@ def read_submission(body: bytes, currencies: Mapping[str, int], now: datetime) -
     return submission
 
 
+def may_be_keyless(body: bytes) -> bool:
+    """Whether a body is worth reading that came without an API key."""
+    return len(body) <= KEYLESS_BYTES_MAX and b'"acknowledgement"' in body
+
+
+def keyless_platform(submission: Submission) -> str | None:
+    """The party that posts for itself, which needs no API key: its signature says who it is.
+
+    That is one acknowledgement alone, signed by the party it is by; None for anything else.
+    """
+    if submission.is_batch or len(submission.posts) != 1:
+        return None
+    post = submission.posts[0]
+    by: str | None = post.statement.get("by")
+    is_acknowledgement = post.statement["type"] == "acknowledgement"
+    signers = {signature["party"] for signature in post.signatures}
+    return by if is_acknowledgement and by in signers else None
+
+
 def _posts(
     documents: list[Any], currencies: Mapping[str, int], now: datetime
 ) -> tuple[list[Post], Refusal | None]:
@@ -99,7 +128,7 @@ def _post(document: Any, currencies: Mapping[str, int], now: datetime) -> Post:
     if not isinstance(document, dict) or "statement" not in document:
         detail = 'a post is an object with a `statement`: {"statement": {"type": ...}}'
         raise Refusal("invalid", detail, [Fault("", detail)])
-    if extra := document.keys() - _POST_FIELDS - _POST_UNSUPPORTED:
+    if extra := document.keys() - _POST_FIELDS:
         faults = _unknown(extra)
         raise Refusal("invalid", f"{faults[0].pointer}: {faults[0].detail}", faults)
     statement = document["statement"]
@@ -109,17 +138,56 @@ def _post(document: Any, currencies: Mapping[str, int], now: datetime) -> Post:
         _check_clock(statement, now)
     except Refusal as refusal:
         raise refusal.under("/statement") from None
-    if early := sorted(document.keys() & _POST_UNSUPPORTED):
-        detail = "part of the format but not enforced here yet"
-        faults = [Fault(f"/{name}", detail) for name in early]
-        raise Refusal("not_supported", f"/{early[0]}: {detail}", faults)
-    if may_hold(data) and (found := suspect(statement)):
-        faults = [Fault(f"/statement{f.pointer}", f.detail) for f in found]
+    signatures = document.get("signatures", ())
+    if "signatures" in document:
+        check_signatures(signatures)
+    texts = _disclosed(statement, document["disclosures"]) if "disclosures" in document else {}
+    _check_personal_data(statement, data, texts.values())
+    return Post(statement, data, signatures, tuple(texts))
+
+
+def _disclosed(statement: Mapping[str, Any], disclosures: Any) -> dict[str, str]:
+    """Disclosure -> the text in it. Raises Refusal unless each is one the statement asks for."""
+    if not (isinstance(disclosures, list) and disclosures):
+        _refuse_disclosure("", "expected an array of at least one disclosure")
+    asked = asked_for(statement)
+    texts = {}
+    for i, disclosure in enumerate(disclosures):
+        pointer = f"/{i}"
+        if not isinstance(disclosure, str):
+            _refuse_disclosure(pointer, "a disclosure is a text in base64url")
+        try:
+            text = decode_text(disclosure)
+        except FormatError as error:
+            _refuse_disclosure(pointer, str(error))
+        if (fault := _TEXT.fault(text)) is not None:
+            _refuse_disclosure(pointer, f"in it: {fault}")
+        if (its := digest(disclosure)) not in asked:
+            detail = f"its digest {its} is not in the statement, or an earlier one has it"
+            _refuse_disclosure(pointer, detail)
+        asked.remove(its)
+        texts[disclosure] = text
+    return texts
+
+
+def _refuse_disclosure(pointer: str, detail: str) -> NoReturn:
+    pointer = f"/disclosures{pointer}"
+    raise Refusal("invalid", f"{pointer}: {detail}", [Fault(pointer, detail)])
+
+
+def _check_personal_data(
+    statement: Mapping[str, Any], data: bytes, disclosed: Iterable[str]
+) -> None:
+    faults = []
+    if may_hold(data):
+        faults = [Fault(f"/statement{f.pointer}", f.detail) for f in suspect(statement)]
+    for i, text in enumerate(disclosed):
+        faults += [Fault(f"/disclosures/{i}", f.detail) for f in suspect({"text": text})]
+    if faults:
         detail = (
             f"{faults[0].pointer} {faults[0].detail}; everything posted here is public for ever"
         )
         raise Refusal("personal_data_suspected", detail, faults)
-    return Post(statement, data)
 
 
 def _unknown(names: Iterable[str]) -> list[Fault]:

@@ -6,20 +6,24 @@ exports, and what makes the tables of a database anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from ledger.books import Books
 from ledger.entry import (
     STATEMENT_BYTES_MAX,
     Entry,
+    SumsBytes,
     canonical,
     decode_audited_entry,
     decode_entry,
 )
 from ledger.errors import FormatError, LogMismatch, NotFound, Refusal
+from ledger.goods import divided
+from ledger.signatures import Signature
 from ledger.state import Statement, Total
 from ledger.tlog.note import VerifierKey
-from schemas.check import check_statement, is_understood
+from schemas.check import check_signatures, check_statement, is_understood
 
 BROKEN_RULE = "the ledger's software had a bug; or somebody wrote past its rules"
 
@@ -52,8 +56,28 @@ def not_understood(entry: Entry) -> str | None:
     return ", ".join((f"type {entry.statement.get('type')!r}", *entry.unread))
 
 
-def check_spelling(statement: Statement, entry_bytes: bytes, currencies: Mapping[str, int]) -> None:
-    """Hold the statement of an entry to its schema. Raises Refusal.
+class Content(NamedTuple):
+    """What the rules ask of a sealed entry, wherever it stands."""
+
+    platform: str
+    statement: Statement
+    sums: SumsBytes
+    signatures: Sequence[Signature]
+
+
+def content_of(entry: Entry) -> Content:
+    """What the rules ask of an entry that was read."""
+    sums = spell_sums(entry.totals, entry.goods)
+    return Content(entry.platform, entry.statement, sums, entry.signatures)
+
+
+def check_spelling(
+    statement: Statement,
+    signatures: Sequence[Signature],
+    entry_bytes: bytes,
+    currencies: Mapping[str, int],
+) -> None:
+    """Hold the statement of an entry, and what stands beside it, to their schemas. Raises Refusal.
 
     currencies: this ledger's table, not asked of the genesis itself.
     """
@@ -62,49 +86,55 @@ def check_spelling(statement: Statement, entry_bytes: bytes, currencies: Mapping
     if size > STATEMENT_BYTES_MAX:
         size = len(canonical(statement))
     check_statement(statement, size, currencies)
+    if signatures:
+        check_signatures(signatures)
 
 
 def check_form(
-    index: int, statement: Statement, entry_bytes: bytes, currencies: Mapping[str, int]
+    index: int, content: Content, entry_bytes: bytes, currencies: Mapping[str, int]
 ) -> None:
     """`check_spelling` of entry `index`.
 
     Raises LogMismatch, or Refusal (`not_supported`) for what this version does not know.
     """
     try:
-        check_spelling(statement, entry_bytes, currencies)
+        check_spelling(content.statement, content.signatures, entry_bytes, currencies)
     except Refusal as refusal:
         if refusal.code == "not_supported":
             raise
         raise _broken(index, refusal) from refusal
 
 
-def post_again(
-    books: Books, index: int, platform: str, statement: Statement, totals: bytes
-) -> None:
-    """References, rights, state and sums: add entry `index` up in `books`, which hold all before.
+def post_again(books: Books, index: int, content: Content) -> None:
+    """References, rights, state, sums, signatures: add entry `index` up in `books`, which hold all
+    before it.
 
-    Its form was checked. totals: the bytes of those it carries, empty when it has none. Raises
-    LogMismatch when a rule is broken, or its totals are others.
+    Its form was checked. Raises LogMismatch when a rule is broken, or its totals or goods are
+    others.
     """
+    platform, statement, sums, signatures = content
     try:
-        added_up = spell_totals(books.post(index, platform, statement))
+        lines = books.post(index, platform, statement, signatures)
     except Refusal as refusal:
         raise _broken(index, refusal) from refusal
     # As bytes: compared as values, a `true` would pass for a 1.
-    if added_up != totals:
-        raise LogMismatch(
-            index,
-            "totals, added up again from the first entry",
-            (added_up or b"[]").decode(),
-            (totals or b"[]").decode(errors="replace"),
-            meaning="the ledger's software had a bug; or somebody sealed a false balance",
-        )
+    added_up = spell_sums(*divided(statement["type"], lines))
+    if added_up == sums:
+        return
+    name = "totals" if added_up.totals != sums.totals else "goods"
+    wanted, found = (getattr(one, name) or b"[]" for one in (added_up, sums))
+    raise LogMismatch(
+        index,
+        f"{name}, added up again from the first entry",
+        wanted.decode(),
+        found.decode(errors="replace"),
+        meaning="the ledger's software had a bug; or somebody sealed a false balance",
+    )
 
 
-def spell_totals(totals: list[Total]) -> bytes:
-    """Their bytes as an entry carries them; none when there are none."""
-    return canonical(totals) if totals else b""
+def spell_sums(totals: list[Total], goods: list[Total]) -> SumsBytes:
+    """Their bytes as an entry carries them; none for what is empty."""
+    return SumsBytes(*(canonical(lines) if lines else b"" for lines in (totals, goods)))
 
 
 def _broken(index: int, refusal: Refusal) -> LogMismatch:

@@ -1,9 +1,10 @@
 """Scratch on disk for a long audit, so that its memory does not grow with the log.
 
-Two things would: what each money entry may still be asked to give back, and every ref ever
-used. Both go to files: unnamed temporary ones that vanish with the audit, or ones that are kept
-so that it can go on when it was interrupted. These hold, up to where they were last `flush`ed,
-nothing newer than that, however the process ends.
+Four things would: what each money entry may still be asked to give back, every ref ever used,
+every leaf hash, and the stock of all goods (ledger/stocks.py). They go to files: unnamed temporary
+ones that vanish with the audit, or ones that are kept so that it can go on when it was interrupted.
+These hold, up to where they were last `flush`ed, nothing newer than that, however the process
+ends.
 """
 
 from __future__ import annotations
@@ -17,11 +18,20 @@ from contextlib import ExitStack
 from hashlib import sha256
 from typing import IO
 
-from ledger.state import Movement
+from ledger.state import EmptyState, Movement
+from ledger.tlog.merkle import HASH_SIZE, node_hash, root_at
+from ledger.tlog.tile import (
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    Tile,
+    TileHashes,
+    expand_tile,
+)
 
-_KINDS = ("donation", "disbursement", "transfer")
-# kind (0: none), is_operational, fund and to_fund as numbers, then the eight amounts.
-_RECORD = struct.Struct("<BBII8q")
+_KINDS = ("donation", "disbursement", "transfer", "goods_out")
+# kind (0: none), is_operational, is_received, fund, to_fund and recipient as numbers, then the
+# eight amounts and the index of the newest acknowledgement.
+_RECORD = struct.Struct("<BBBIII9q")
 MOVEMENT_BYTES = _RECORD.size
 _MOVEMENTS_HELD = 4_096  # in memory, before they are written at once
 DIGEST_BYTES = 16  # two of 10^9 refs share one by accident with a chance below 10^-20
@@ -33,8 +43,8 @@ _PARTITIONS_MAX = 64  # open files; ten million refs make 4 MB a partition
 class MovementFile(MutableMapping[int, Movement]):
     """index -> Movement in fixed records of a file.
 
-    file: to read and write; a temporary one if not given. names: of funds, which records name
-    by number.
+    file: to read and write; a temporary one if not given. names: of funds and parties, which
+    records name by number.
     """
 
     def __init__(self, file: IO[bytes] | None = None, names: Iterable[str] = ("",)) -> None:
@@ -70,11 +80,12 @@ class MovementFile(MutableMapping[int, Movement]):
         data = os.pread(self._file.fileno(), _RECORD.size, index * _RECORD.size)
         if len(data) < _RECORD.size or data[0] == 0:
             raise KeyError(index)
-        kind, is_operational, fund, to_fund, amount, *rest = _RECORD.unpack(data)
+        kind, is_operational, got, fund, to_fund, recipient, *numbers = _RECORD.unpack(data)
+        amount, *rest, acknowledged = numbers
         names = self.names
-        return Movement(
-            _KINDS[kind - 1], names[fund], amount, names[to_fund], bool(is_operational), *rest
-        )
+        ends = (names[fund], amount, names[to_fund], bool(is_operational))
+        said = (names[recipient], acknowledged, bool(got))
+        return Movement._make((_KINDS[kind - 1], *ends, *rest, *said))
 
     def __setitem__(self, index: int, movement: Movement) -> None:
         if index < self._kept:
@@ -102,11 +113,10 @@ class MovementFile(MutableMapping[int, Movement]):
             self._count = max(self._count, start + len(run))
 
     def _record(self, movement: Movement) -> bytes:
-        kind, fund, amount, to_fund, is_operational, *rest = movement
-        number = self._number
-        return _RECORD.pack(
-            _KINDS.index(kind) + 1, is_operational, number(fund), number(to_fund), amount, *rest
-        )
+        kind, fund, amount, to_fund, is_operational, *rest, recipient, acknowledged, got = movement
+        numbers = map(self._number, (fund, to_fund, recipient))
+        flags = (_KINDS.index(kind) + 1, is_operational, got)
+        return _RECORD.pack(*flags, *numbers, amount, *rest, acknowledged)
 
     def _number(self, name: str) -> int:
         if name not in self._numbers:
@@ -123,6 +133,70 @@ class MovementFile(MutableMapping[int, Movement]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+class LeafFile(EmptyState):
+    """Every leaf hash of a log, in order: the state that an auditor's books begin on.
+
+    From it come the roots of earlier sizes too. file: to read and write; a temporary one if not
+    given.
+    """
+
+    def __init__(self, file: IO[bytes] | None = None) -> None:
+        self._file = file or tempfile.TemporaryFile()  # noqa: SIM115 - as above
+        self._file.seek(0, os.SEEK_END)
+        self._size = self._file.tell() // HASH_SIZE
+        # Tiles of level 1 and up, made when they are asked for: a byte for eight entries.
+        self._upper: list[bytearray] = []
+
+    def close(self) -> None:
+        self._file.close()
+
+    def add(self, leaves: bytes) -> None:
+        """leaves: the hashes of the next entries, one after the other."""
+        self._file.write(leaves)
+        self._size += len(leaves) // HASH_SIZE
+
+    def flush(self, size: int) -> None:
+        """Put the first `size` on disk, and forget all others."""
+        self._file.truncate(size * HASH_SIZE)
+        self._file.seek(0, os.SEEK_END)
+        self._size = size
+        os.fsync(self._file.fileno())
+
+    def leaf_hash(self, index: int) -> bytes | None:
+        return self._read(index, 1) if 0 <= index < self._size else None
+
+    def root_at(self, size: int) -> bytes | None:
+        if size > self._size:
+            return None
+        self._complete(1)
+        return root_at(size, TileHashes(self._tile, size).node)
+
+    def _read(self, start: int, count: int) -> bytes:
+        self._file.flush()
+        return os.pread(self._file.fileno(), count * HASH_SIZE, start * HASH_SIZE)
+
+    def _tile(self, tile: Tile) -> bytes:
+        start = tile.index * TILE_WIDTH
+        if tile.level == 0:
+            return self._read(start, tile.width)
+        hashes = self._upper[tile.level - 1]
+        return bytes(hashes[start * HASH_SIZE : (start + tile.width) * HASH_SIZE])
+
+    def _complete(self, level: int) -> None:
+        """Make the hashes of `level`, and of those above, of the tiles that are full below."""
+        full = self._size >> (TILE_HEIGHT * level)
+        if not full:
+            return
+        if len(self._upper) < level:
+            self._upper.append(bytearray())
+        hashes = self._upper[level - 1]
+        for index in range(len(hashes) // HASH_SIZE, full):
+            tile = Tile(level - 1, index, TILE_WIDTH)
+            left_and_right = expand_tile(tile, self._tile(tile))[-1]
+            hashes += node_hash(left_and_right[:HASH_SIZE], left_and_right[HASH_SIZE:])
+        self._complete(level + 1)
 
 
 def ref_digest(platform: str, ref: str) -> bytes:

@@ -11,13 +11,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from ledger.books import Books
+from ledger.books.layer import Posted
 from ledger.chain import Linked, SealedEntry, Tip, link
 from ledger.entry import canonical, decode_entry, entry_hash
 from ledger.errors import (
+    BesideStatement,
     ClockError,
     Fault,
     FormatError,
@@ -27,6 +30,7 @@ from ledger.errors import (
     RolledBack,
     Unavailable,
 )
+from ledger.goods import divided
 from ledger.post import Post, Submission
 from ledger.store.files import HighWater
 from ledger.store.sqlite import SqliteStore
@@ -54,7 +58,7 @@ class Sealed(NamedTuple):
         return all(entry.replayed for entry in self.entries)
 
 
-# Where a post already stands, or the totals it is to be sealed with.
+# Where a post already stands, or the totals or goods it is to be sealed with.
 Place = SealedEntry | list[dict[str, Any]]
 
 
@@ -145,6 +149,30 @@ class Sequencer:
             for pending in group:
                 pending.is_done = True
 
+    def look_over(self, pending: Pending) -> None:
+        """Verify what signatures there are before the lock is taken, by what stands there now.
+
+        Nothing is refused here: the lock's holder asks again, and finds these verdicts at hand.
+        """
+        signed = [post for post in pending.submission.posts if post.signatures]
+        if not signed:
+            return
+        books = Books(state := self._store.state(), state.currencies)
+        for post in signed:
+            with suppress(Refusal):
+                books.check_signatures(Posted(0, pending.platform, post.statement, post.signatures))
+
+    def try_alone(self, pending: Pending) -> None:
+        """Raise what the books would refuse of a submission of one post, as of now."""
+        [post], platform = pending.submission.posts, pending.platform
+        if self._store.index_of_ref(platform, post.statement["ref"]) is not None:
+            return  # it is there already, this or another: the lock's holder says which
+        books = Books(state := self._store.state(), state.currencies)
+        try:
+            books.post(state.head().tip.size, platform, post.statement, post.signatures)
+        except Refusal as refusal:
+            raise _in_post(refusal) from None
+
     def is_busy(self) -> bool:
         """Whether `seal` would begin by waiting, for another process to have sealed."""
         return self._store.is_busy()
@@ -206,10 +234,10 @@ class Sequencer:
                 _check_once(post.statement["ref"], seen)
                 place: Place | None = self._replay(group, platform, post)
                 if place is None:
-                    place = books.post(size, platform, post.statement)
+                    place = books.post(size, platform, post.statement, post.signatures)
                     size += 1
             except Refusal as refusal:
-                raise submission.located(refusal.under("/statement"), number) from None
+                raise submission.located(_in_post(refusal), number) from None
             places.append(place)
         if submission.refusal is not None:
             raise submission.refusal
@@ -250,8 +278,10 @@ class Sequencer:
     ) -> SealedEntry:
         if isinstance(place, SealedEntry):
             return place
-        linked = link(group.tip, platform, post.canonical, recorded_at, place)
-        group.sealed.append(NewEntry(linked, platform, post.statement))
+        totals, goods = divided(post.statement["type"], place)
+        content = (totals, goods, post.signatures)
+        linked = link(group.tip, platform, post.canonical, recorded_at, *content)
+        group.sealed.append(NewEntry(linked, platform, post.statement, post.disclosures))
         group.refs[platform, post.statement["ref"]] = linked
         return SealedEntry(linked.index, linked.leaf_hash, replayed=False)
 
@@ -301,6 +331,11 @@ class Sequencer:
 def _format_time(wall: float) -> str:
     text = datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")
     return f"{text[:-6]}Z"  # written as +00:00 otherwise
+
+
+def _in_post(refusal: Refusal) -> Refusal:
+    """`refusal`, whose pointers begin at the statement, with pointers from the post."""
+    return refusal if isinstance(refusal, BesideStatement) else refusal.under("/statement")
 
 
 def _check_once(ref: str, seen: set[str]) -> None:

@@ -18,12 +18,18 @@ from ledger.chain import SealedEntry
 from ledger.entry import FORMAT, SYSTEM_PLATFORM
 from ledger.errors import FormatError, NotAuthenticated, NotFound, Refusal, SetupError
 from ledger.money import CURRENCIES
-from ledger.post import read_submission
+from ledger.post import Submission, read_submission
 from ledger.sequencer import Pending, Sealed, Sequencer
 from ledger.store.files import Paths, read_private, read_signing_key, write_private
 from ledger.store.sqlite import ApiKey, SqliteStore
+from ledger.store.texts import Erasure
+from ledger.target import post_of
 from ledger.tlog.note import SigningKey, VerifierKey, check_key_name
+from ledger.tripwire import suspect
+from ledger.viewing import Views
+from schemas.fields import Text
 
+REASON_MAX = 140  # characters of the reason for an erasure
 WRITE = "write"  # the scope to post entries; reading needs no key
 KEY_KEPT_S = 1.0  # so long after it was revoked elsewhere, a key may still be good
 KEYS_KEPT = 1_000
@@ -44,6 +50,7 @@ class Ledger:
 
     def __init__(self, store: SqliteStore, signer: SigningKey, secret: bytes) -> None:
         self.store = store
+        self.views = Views(store)
         self.sequencer = Sequencer(store, signer)
         self._secret = secret
         self._kept_keys: dict[str, tuple[ApiKey, float]] = {}  # until when
@@ -114,10 +121,19 @@ class Ledger:
         return _now()
 
     def post(self, platform: str, statements: Sequence[dict[str, Any]]) -> Sealed:
-        """Seal statements as one atomic batch, through the same door as the API's."""
-        document = {"entries": [{"statement": statement} for statement in statements]}
+        """Seal statements as one atomic batch, through the same door as the API's.
+
+        Each stands bare, or in a post with its signatures.
+        """
+        document = {"entries": [post_of(statement) for statement in statements]}
         submission = read_submission(_body(document), self.currencies, self.now())
-        return self.sequencer.append(Pending(platform, submission))
+        return self.sequencer.append(self.pending(platform, submission))
+
+    def pending(self, platform: str, submission: Submission) -> Pending:
+        """A submission on its way to the sequencer, its signatures verified as far as can be."""
+        pending = Pending(platform, submission)
+        self.sequencer.look_over(pending)
+        return pending
 
     def register_platform(self, platform: str) -> bool:
         """Register `platform` as a party when it is new; whether it was.
@@ -137,6 +153,28 @@ class Ledger:
     def at(self, platform: str) -> LocalPlatform:
         """This ledger as `platform` posts to it from the command line."""
         return LocalPlatform(self, platform)
+
+    def erase(self, index: int, reason: str) -> Erasure:
+        """Erase the text beside an entry, for good; the log stays as it is. `reason` is public.
+
+        Again, it finds nothing to erase, and only makes sure that nothing of it is left. Raises
+        NotFound, Refusal, or Unavailable when the text is erased but not out of all files yet.
+        """
+        if (fault := Text(REASON_MAX).fault(reason)) is not None:
+            raise Refusal("invalid", f"the reason: {fault}")
+        if found := suspect({"reason": reason}):
+            raise Refusal("personal_data_suspected", f"the reason {found[0].detail}; it is public")
+        with self.store.writing() as tx:
+            if tx.entry_bytes(index) is None:
+                raise NotFound(f"there is no entry {index}")
+            disclosure, erasure = tx.beside(index)
+            if disclosure is None and erasure is None:
+                raise NotFound(f"no text is kept beside entry {index}, so there is none to erase")
+            erasure = erasure or Erasure(index, self._timestamp(), reason)
+            tx.erase(erasure)
+            tx.commit()
+            tx.forget()
+        return erasure
 
     # -- API keys
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from ledger.errors import Fault, Refusal
+from ledger.goods import Stock, StockKey
 from ledger.money import LIMIT_MINOR, format_amount, parse_amount, parse_total
 from ledger.spans import Span
 
@@ -54,6 +55,23 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True)
+class Party(Registration):
+    """A party, with what its current statement says of its keys. keys: vkeys."""
+
+    keys: tuple[str, ...] = ()
+    signed_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """Who must sign what moves at least `from_minor`: `needed` of `approvers`."""
+
+    from_minor: int
+    needed: int
+    approvers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Fund:
     """What the current statement of a fund says, as far as the rules ask.
 
@@ -63,9 +81,17 @@ class Fund:
     index: int
     platform: str
     currency: str
+    owner: str
     platforms: tuple[str, ...]
     is_open: bool
     cost_cap_bp: int | None
+    approvals: Approvals | None = None
+    evidence_from_minor: int | None = None
+
+    def governance(self) -> tuple[object, ...]:
+        """What is changed only with the owner's signature and the approvals of before."""
+        policy = (self.cost_cap_bp, self.approvals, self.evidence_from_minor)
+        return (self.owner, frozenset(self.platforms), self.is_open, policy)
 
 
 class Position(NamedTuple):
@@ -116,10 +142,13 @@ def _refuse_too_large() -> NoReturn:
 
 
 class Movement(NamedTuple):
-    """A donation, disbursement or transfer as far as undoing it asks, in minor units.
+    """A donation, disbursement or transfer as far as undoing or acknowledging it asks, in minor
+    units; and goods handed out to a party, of no amount.
 
     start, end: a donation's span on its fund's line, or a transfer's on the receiving fund's.
-    undone: refunded or returned so far, fees given back included.
+    undone: refunded or returned so far, fees given back included. recipient: the party that a
+    disbursement or goods went to, empty for a group. acknowledged: the index of the newest
+    acknowledgement, 0 for none; is_received: whether that one says that anything came.
     """
 
     kind: str
@@ -134,16 +163,37 @@ class Movement(NamedTuple):
     undone: int = 0
     platform_fees_undone: int = 0
     payment_fees_undone: int = 0
+    recipient: str = ""
+    acknowledged: int = 0
+    is_received: bool = False
 
 
 class State(Protocol):
     """What the books must be able to look up; None where there is nothing."""
 
-    def party(self, party_id: str) -> Registration | None: ...
+    @property
+    def origin(self) -> str:
+        """The log's name, as its genesis says; empty before that."""
+        ...
+
+    def leaf_hash(self, index: int) -> bytes | None:
+        """Of an entry that was sealed before; None for one that is not sealed yet."""
+        ...
+
+    def root_at(self, size: int) -> bytes | None:
+        """Of the first `size` entries; None when not all of them are sealed yet."""
+        ...
+
+    def party(self, party_id: str) -> Party | None: ...
+    def key_owner(self, public: bytes) -> str | None:
+        """The party that has the public key (32 bytes), or ever had it."""
+        ...
+
     def programme(self, programme_id: str) -> Registration | None: ...
     def fund(self, fund_id: str) -> Fund | None: ...
     def position(self, fund_id: str) -> Position | None: ...
     def movement(self, index: int) -> Movement | None: ...
+    def stock(self, key: StockKey) -> Stock | None: ...
     def holes(self, fund_id: str, start: int) -> Iterable[Span]:
         """Refunded or returned spans that end after `start`, disjoint and ascending."""
         ...
@@ -152,7 +202,18 @@ class State(Protocol):
 class EmptyState:
     """A ledger before its first entry."""
 
-    def party(self, party_id: str) -> Registration | None:
+    origin = ""
+
+    def leaf_hash(self, index: int) -> bytes | None:
+        return None
+
+    def root_at(self, size: int) -> bytes | None:
+        return None
+
+    def party(self, party_id: str) -> Party | None:
+        return None
+
+    def key_owner(self, public: bytes) -> str | None:
         return None
 
     def programme(self, programme_id: str) -> Registration | None:
@@ -167,19 +228,40 @@ class EmptyState:
     def movement(self, index: int) -> Movement | None:
         return None
 
+    def stock(self, key: StockKey) -> Stock | None:
+        return None
+
     def holes(self, fund_id: str, start: int) -> Iterable[Span]:
         return ()
 
 
-def fund_of(index: int, registrar: str, statement: Statement) -> Fund:
+def party_of(index: int, registrar: str, statement: Statement) -> Party:
+    """What the rules ask of a party statement that stands at `index`."""
+    keys = tuple(statement.get("keys", ()))
+    return Party(index, registrar, keys, statement.get("signed_only", False))
+
+
+def fund_of(
+    index: int, registrar: str, statement: Statement, currencies: Mapping[str, int]
+) -> Fund:
     """What the rules ask of a fund statement that stands at `index`."""
+    exponent, policy = currencies[statement["currency"]], statement["policy"]
+    approvals, evidence_from = policy.get("approvals"), policy.get("evidence_from_amount")
     return Fund(
         index,
         registrar,
         statement["currency"],
+        statement["owner"],
         tuple(statement["platforms"]),
         statement["status"] == "open",
-        statement["policy"].get("cost_cap_bp"),
+        policy.get("cost_cap_bp"),
+        approvals
+        and Approvals(
+            parse_amount(approvals["from_amount"], exponent),
+            approvals["needed"],
+            tuple(approvals["approvers"]),
+        ),
+        evidence_from and parse_amount(evidence_from, exponent),
     )
 
 
@@ -197,13 +279,18 @@ def movement_of(
 ) -> Movement | None:
     """What undoing a sealed entry would ask, nothing being undone yet; None if not undoable."""
     kind = statement["type"]
+    if kind == "goods_out" and "party" in statement["recipient"]:
+        return Movement(kind, statement["fund"], 0, recipient=statement["recipient"]["party"])
     if kind not in ("donation", "disbursement", "transfer"):
         return None
     exponent = currencies[statement["currency"]]
     amount = parse_amount(statement["amount"], exponent)
     if kind == "disbursement":
         is_operational = statement["category"] == "operational"
-        return Movement(kind, statement["fund"], amount, is_operational=is_operational)
+        recipient = statement["recipient"].get("party", "")
+        return Movement(
+            kind, statement["fund"], amount, is_operational=is_operational, recipient=recipient
+        )
     nothing = format_amount(0, exponent)
     spans = totals[-1]["spans"] or [[nothing, nothing]]  # a donation that fees took whole
     start, end = (parse_total(text, exponent) for text in spans[0])

@@ -8,6 +8,11 @@ from typing import Any, Protocol
 from ledger.chain import SealedEntry
 
 
+def post_of(statement: dict[str, Any]) -> dict[str, Any]:
+    """The post of a bare statement; one that is a post already, with its signatures, as it is."""
+    return statement if "statement" in statement else {"statement": statement}
+
+
 class Target(Protocol):
     """A ledger as `platform` posts to it."""
 
@@ -18,5 +23,5 @@ class Target(Protocol):
         ...
 
     def post(self, statements: Sequence[dict[str, Any]]) -> list[SealedEntry]:
-        """Seal all of them or none, as one batch. Raises Refusal."""
+        """Seal all of them or none, as one batch; each bare or as a post. Raises Refusal."""
         ...

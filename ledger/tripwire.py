@@ -16,7 +16,10 @@ from ledger.entry import pointer_token
 from ledger.errors import Fault
 
 # Machine-made values: digests and times hold long runs of digits and are nobody's.
-_NEVER = frozenset("sha256 occurred_at amount goal_amount baseline target currency type".split())
+_NEVER = frozenset(
+    "sha256 occurred_at amount goal_amount baseline target currency type target_leaf text_digest "
+    "quantity estimated_value value".split()
+)
 _CODES = frozenset(
     "ref id fund from_fund to_fund owner lead party platforms programmes registry uri url".split()
 )

@@ -13,14 +13,18 @@ from apispec import APISpec
 from werkzeug.routing import Rule
 
 from ledger import web
+from ledger.admission import POSTS_WAIT
+from ledger.batches import BATCH_MAX
+from ledger.connection import too_slow
 from ledger.entry import FORMAT
-from ledger.post import BATCH_MAX
-from ledger.problems import MEANINGS, status_of
-from openapi.answers import SCHEMAS, ref
+from ledger.errors import LedgerError, Overloaded, RateLimited
+from ledger.limits import TABLE_BYTES, Limiter
+from ledger.problems import MEANINGS, problem_of, status_of
+from openapi.answers import SCHEMAS, TEXT, ref
 from openapi.fields import Json, Plugin
 from openapi.paths import JSON, OPERATIONS, Operation
 from openapi.story import Ask, Story, told
-from schemas.statements import STATEMENTS
+from schemas.statements import SIGNATURES_MAX, STATEMENTS, SignatureSchema
 
 TARGET = Path(web.__file__).with_name("static") / "openapi.json"
 # The ledger alone writes these.
@@ -55,10 +59,20 @@ HEADERS: dict[str, Json] = {
         "schema": {"const": "Bearer"},
         "required": True,
     },
+    "RateLimit-Policy": {
+        "description": "How many requests a key, or an address, may make in how many seconds: "
+        '`"key";q=60000;w=60`. Absent where there is no limit.',
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": 'How many are left, and in how many seconds all are: `"key";r=59998;t=1`. '
+        "Absent where there is no limit.",
+        "schema": {"type": "string"},
+    },
     "Allow": {"description": "The methods of this path.", "schema": {"type": "string"}},
 }
 TAGS = {
-    "posting": "For platforms. Needs an API key.",
+    "posting": "For platforms, by API key; and for a party that acknowledges, by its signature.",
     "reading": "Entries and receipts. Reading needs no key.",
     "what is registered": "The current statement of each party, programme and fund.",
     "proofs": "RFC 6962 proofs, for verifiers.",
@@ -97,6 +111,8 @@ def document() -> Json:
         spec.components.security_scheme("key", _SCHEME)
         for name, header in HEADERS.items():
             spec.components.header(name, header)
+        for name, response in _at_the_door().items():
+            spec.components.response(name, response)
         _add_schemas(spec, story)
         for rule in _rules(story):
             operation = OPERATIONS[rule.endpoint]
@@ -114,6 +130,7 @@ def text() -> str:
     return json.dumps(document(), ensure_ascii=False, indent=1) + "\n"
 
 
+_REQUEST_ID = "4bf92f3577b34da6"
 _LICENCE = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
 _SCHEME = {
     "type": "http",
@@ -148,18 +165,33 @@ def _rules(story: Story) -> list[Rule]:
 def _add_schemas(spec: APISpec, story: Story) -> None:
     for kind, schema in STATEMENTS.items():
         spec.components.schema(_name(schema), schema=schema)
-        shown = [s for _, s in story.statements if s["type"] == kind][:1]
+        shown = [s for _, s in story.all_statements() if s["type"] == kind][:1]
         if shown:
             spec.components.schemas[_name(schema)]["examples"] = shown
     posted = [kind for kind in STATEMENTS if kind not in SYSTEM_TYPES]
     spec.components.schema("Statement", _union(posted))
     spec.components.schema("SealedStatement", _union(STATEMENTS))
-    spec.components.schema("Post", _closed(statement=ref("Statement")))
+    spec.components.schema("Signature", schema=SignatureSchema)
+    spec.components.schema("Post", _post())
     entries = {"type": "array", "items": ref("Post"), "minItems": 1, "maxItems": BATCH_MAX}
     spec.components.schema("Batch", _closed(entries=entries))
     spec.components.schema("Submission", {"oneOf": [ref("Post"), ref("Batch")]})
     for name, shape in SCHEMAS.items():
         spec.components.schema(name, shape)
+
+
+def _post() -> Json:
+    shape = _closed(statement=ref("Statement"))
+    signatures = {"type": "array", "items": ref("Signature"), "uniqueItems": True}
+    shape["properties"]["signatures"] = signatures | {"minItems": 1, "maxItems": SIGNATURES_MAX}
+    shape["properties"]["disclosures"] = {
+        "type": "array",
+        "minItems": 1,
+        "items": TEXT,
+        "description": "Texts that the statement holds digests of, each as the disclosure that "
+        "docs/format.md describes. They are kept beside the log.",
+    }
+    return shape
 
 
 def _union(kinds: Iterable[str]) -> Json:
@@ -186,10 +218,10 @@ def _operation(operation: Operation, doc: str, story: Story) -> Json:
     if operation.parameters:
         described["parameters"] = [dict(parameter) for parameter in operation.parameters]
     if operation.body is not None:
-        described["security"] = [{"key": []}]
+        described["security"] = [{"key": []}, {}]
         media = {"schema": operation.body, "examples": _posts(story)}
         described["requestBody"] = {"required": True, "content": {JSON: media}}
-    described["responses"] = _answers(operation) | _problems(operation)
+    described["responses"] = _door_refs(operation) | _answers(operation) | _problems(operation)
     for asked in operation.asks:
         _show(described["responses"], asked, story)
     return described
@@ -200,6 +232,8 @@ def _posts(story: Story) -> Json:
     posts: Json = {}
     for _, statement in story.statements:
         posts.setdefault(statement["type"], {"value": {"statement": statement}})
+    for _, post in story.signed:
+        posts.setdefault(post["statement"]["type"], {"value": post})
     gifts = [{"statement": s} for _, s in story.statements if s["type"] == "donation"][:2]
     return posts | {"batch": {"summary": "several, all or none", "value": {"entries": gifts}}}
 
@@ -230,8 +264,44 @@ def _problems(operation: Operation) -> Json:
     }
 
 
+def _door_refs(operation: Operation) -> Json:
+    """What any request may meet before it is read."""
+    names = {"429": "RateLimited", "503": "Overloaded"}
+    if operation.body is not None:
+        names["408"] = "TooSlow"
+    return {status: {"$ref": f"#/components/responses/{n}"} for status, n in names.items()}
+
+
+def _at_the_door() -> Json:
+    """The answers that `_door_refs` names, with examples out of the code that gives them."""
+    limiter = Limiter({"address": 1}, memoryview(bytearray(TABLE_BYTES)), lambda: 0.0)
+    limiter.take("address", "")
+    met: dict[str, LedgerError] = {"Overloaded": Overloaded(POSTS_WAIT)}
+    try:
+        limiter.take("address", "")
+    except RateLimited as error:
+        met["RateLimited"] = error
+    documents = {
+        name: json.loads(problem_of(error, _REQUEST_ID).body) for name, error in met.items()
+    }
+    documents["TooSlow"] = json.loads(too_slow(_REQUEST_ID).body)
+    return {name: _door_response(name, document) for name, document in documents.items()}
+
+
+def _door_response(name: str, document: Json) -> Json:
+    extra = () if name == "TooSlow" else ("Retry-After",)
+    examples = {document["code"]: {"value": document}}
+    return {
+        "description": MEANINGS[document["code"]],
+        # The connection ends with the first, which has no id that anybody gave it.
+        "headers": {} if name == "TooSlow" else _headers(*extra),
+        "content": {PROBLEM_TYPE: {"schema": ref("Problem"), "examples": examples}},
+    }
+
+
 def _headers(*names: str) -> Json:
-    return {n: {"$ref": f"#/components/headers/{n}"} for n in ("X-Request-Id", *names)}
+    always = ("X-Request-Id", "RateLimit-Policy", "RateLimit")
+    return {n: {"$ref": f"#/components/headers/{n}"} for n in (*always, *names)}
 
 
 def _show(answers: Json, asked: Ask, story: Story) -> None:

@@ -25,6 +25,7 @@ from schemas.fields import (
     Flag,
     Id,
     Items,
+    KeySignature,
     OneOf,
     Pattern,
     Spelled,
@@ -32,9 +33,20 @@ from schemas.fields import (
     Time,
     Unsupported,
     Url,
+    Vkey,
     Whole,
 )
-from schemas.statements import STATEMENTS, DonorSchema, RecipientSchema
+from schemas.statements import (
+    STATEMENTS,
+    AcknowledgementSchema,
+    ApprovalsSchema,
+    DonorSchema,
+    GoodsSchema,
+    PartySchema,
+    RecipientSchema,
+    ReportSchema,
+    SignaturesSchema,
+)
 
 Json = dict[str, Any]
 
@@ -52,6 +64,22 @@ RULES: dict[type[Schema], Json] = {
         "then": {"required": ["party"]},
         "else": {"not": {"required": ["party"]}},
     },
+    PartySchema: {
+        "if": {"properties": {"signed_only": {"const": True}}, "required": ["signed_only"]},
+        "then": {"required": ["keys"]},
+    },
+    # That no more are needed than there are, and that nobody signs twice with one key, no JSON
+    # Schema can say.
+    ApprovalsSchema: {},
+    SignaturesSchema: {},
+    AcknowledgementSchema: {
+        "if": {"properties": {"status": {"const": "partial"}}},
+        "else": {"not": {"required": ["amount"]}},
+    },
+    GoodsSchema: {
+        "dependentRequired": {"estimated_value": ["currency"], "currency": ["estimated_value"]}
+    },
+    ReportSchema: {"oneOf": [{"required": ["fund"]}, {"required": ["programme"]}]},
     RecipientSchema: {
         "oneOf": [
             {"required": ["party"], "maxProperties": 1},
@@ -95,6 +123,10 @@ def _currencies(_: CurrencyTable) -> Json:
     )
 
 
+def _base64(before: str, length: int, after: str = "") -> Json:
+    return {"type": "string", "pattern": f"^{before}[A-Za-z0-9+/]{{{length}}}{after}$"}
+
+
 def whole(least: int = 0, most: int = INTEGER_MAX) -> Json:
     return {"type": "integer", "minimum": least, "maximum": most}
 
@@ -110,6 +142,8 @@ _SPELLED: list[tuple[type[Spelled], Callable[[Any], Json]]] = [
     (Text, _text),
     (OneOf, lambda field: {"type": "string", "enum": list(field.words)}),
     (Whole, lambda field: whole(field.least, field.most)),
+    (Vkey, lambda _: _base64(r"[a-z0-9][a-z0-9-]{0,62}\+[0-9a-f]{8}\+A[Q-Za-f]", 42)),
+    (KeySignature, lambda _: _base64("", 90, "[AEIMQUYcgkosw048]=")),
     (Flag, lambda _: {"type": "boolean"}),
     (CurrencyTable, _currencies),
 ]
@@ -138,7 +172,8 @@ class _Converter(OpenAPIConverter):
             result["description"] = inspect.cleandoc(doc)
         if kind in _KINDS:
             result["properties"]["type"] = {"type": "string", "const": _KINDS[kind]}
-        return {**result, **RULES.get(kind, {})}
+        ruled = (RULES[above] for above in kind.__mro__ if above in RULES)
+        return {**result, **next(ruled, {})}
 
 
 class Plugin(MarshmallowPlugin):

@@ -19,17 +19,19 @@ from flask import Flask
 from ledger.app import create_app
 from ledger.config import Config
 from ledger.demo import PARTNER, PLATFORM, statements
-from ledger.entry import FORMAT, SYSTEM_PLATFORM
+from ledger.entry import FORMAT, SYSTEM_PLATFORM, entry_hash
 from ledger.money import CURRENCIES
 from ledger.post import read_submission
 from ledger.sequencer import Pending, Sequencer
 from ledger.service import Ledger
+from ledger.signing import PartyKey
 from ledger.store.files import Paths, write_private
 from ledger.store.sqlite import SqliteStore
 from ledger.tlog.note import SigningKey
 
 ORIGIN = "demo.amanah.example/documentation"
 SIGNER = SigningKey.of(ORIGIN, bytes(32))
+RECIPIENT, AUDITOR = "posyandu-melati", "auditor-amanat"
 BEGIN = datetime(2026, 1, 5, 2, tzinfo=UTC)
 Json = dict[str, Any]
 
@@ -56,7 +58,9 @@ class Ask(NamedTuple):
 
 
 class Story:
-    """The served ledger. statements: its own, in order, each with its platform."""
+    """The served ledger. statements: its own, in order, each with its platform. signed: the posts
+    that follow, of parties that have keys.
+    """
 
     def __init__(self, database: Path) -> None:
         self._time = BEGIN.timestamp()
@@ -71,6 +75,9 @@ class Story:
         for platform, statement in self.statements:
             self._time += 60
             self._ledger.post(platform, [statement])
+        self._show_evidence()
+        self.signed: list[tuple[str, Json]] = []
+        self._sign()
         reader = self._ledger.create_key(PLATFORM, scopes=())
         self._reader_id = reader.key_id
         self._keys = {
@@ -80,8 +87,52 @@ class Story:
         }
         self._http = self.app.test_client()
 
+    def _show_evidence(self) -> None:
+        """Seal evidence for the newest entry, whose leaf hash nobody knew before."""
+        target = self._ledger.store.size() - 1
+        leaf = entry_hash(self._ledger.store.entry_bytes(target))
+        photo = {"sha256": "5d" * 32, "media_type": "image/jpeg", "bytes": 91834}
+        statement: Json = {"type": "evidence", "ref": "evidence-1", "target": target}
+        statement |= {"target_leaf": leaf.hex(), "evidence": [photo]}
+        self.statements.append((PLATFORM, statement))
+        self._time += 60
+        self._ledger.post(PLATFORM, [statement])
+
     def close(self) -> None:
         self._ledger.close()
+
+    def all_statements(self) -> list[tuple[str, Json]]:
+        return [*self.statements, *((by, post["statement"]) for by, post in self.signed)]
+
+    def _sign(self) -> None:
+        """Two parties get keys; one says that its milk came, the other that the log is right."""
+        for party_id in (RECIPIENT, AUDITOR):
+            [(index, party)] = [
+                (index, statement)
+                for index, (_, statement) in enumerate(self.statements, 3)
+                if statement["ref"] == f"party.{party_id}"
+            ]
+            more = {"ref": f"{party['ref']}.key", "keys": [_key(party_id).vkey]}
+            self._post_signed(PLATFORM, party | more | {"supersedes": index}, party_id)
+        store = self._ledger.store
+        milk = store.index_of_ref(PARTNER, "milk-00") or 0
+        said: Json = {"by": RECIPIENT, "status": "received", "target": milk}
+        said |= {"target_leaf": entry_hash(store.entry_bytes(milk)).hex()}
+        said |= {"type": "acknowledgement", "ref": "got-milk-00"}
+        said |= {"occurred_at": "2025-06-20T08:00:00+07:00"}
+        self._post_signed(RECIPIENT, said, RECIPIENT)
+        tip = store.tip()
+        checkpoint = {"origin": ORIGIN, "size": tip.size, "root": tip.root.hex()}
+        opinion: Json = {"type": "attestation", "ref": "opinion-2025", "opinion": "unqualified"}
+        opinion |= {"by": AUDITOR, "checkpoint": checkpoint, "scope_funds": ["gizi-anak"]}
+        self._post_signed(PLATFORM, opinion, AUDITOR)
+
+    def _post_signed(self, platform: str, statement: Json, party_id: str) -> None:
+        signature = _key(party_id).sign(statement, ORIGIN, platform)
+        post: Json = {"statement": statement, "signatures": [signature]}
+        self._time += 60
+        self._ledger.post(platform, [post])
+        self.signed.append((platform, post))
 
     def ask(self, asked: Ask) -> tuple[str, str]:
         """The media type and text of the answer, whose status must be the one that was promised."""
@@ -126,6 +177,10 @@ class Story:
         sequencer = Sequencer(store, SIGNER, self._now, self._steady)
         sequencer.append(Pending(SYSTEM_PLATFORM, submission))
         store.close()
+
+
+def _key(party_id: str) -> PartyKey:
+    return PartyKey.of(party_id, party_id.encode().ljust(32)[:32])
 
 
 @contextmanager

@@ -15,9 +15,10 @@ from ledger.errors import Fault, Refusal
 from ledger.money import AmountError, parse_amount
 from schemas.compiled import Collected, compile_collector, compile_schema, pointer_to
 from schemas.fields import Amount, Id
-from schemas.statements import STATEMENTS, UNSUPPORTED
+from schemas.statements import SIGNATURES, STATEMENTS, UNSUPPORTED
 
 _REFUSED = {kind: compile_schema(schema) for kind, schema in STATEMENTS.items()}
+_SIGNATURES_REFUSED = compile_schema(SIGNATURES)
 _AMOUNTS = {kind: compile_collector(schema, Amount) for kind, schema in STATEMENTS.items()}
 _IDS = {kind: compile_collector(schema, Id) for kind, schema in STATEMENTS.items()}
 
@@ -49,6 +50,16 @@ def check_statement(statement: Any, size: int, currencies: Mapping[str, int]) ->
     if currency not in currencies:
         _refuse("unknown_currency", [Fault("/currency", f"{currency} is not in the table")])
     check_exponents(statement, currencies[currency])
+
+
+def check_signatures(signatures: Any) -> None:
+    """Hold what stands beside a statement as `signatures` to its schema.
+
+    Raises Refusal (`invalid`) with pointers relative to the post or entry.
+    """
+    document = {"signatures": signatures}
+    if _SIGNATURES_REFUSED(document):
+        _refuse("invalid", [fault for fault, _ in _faults(SIGNATURES.validate(document), "")])
 
 
 def check_exponents(statement: Mapping[str, Any], exponent: int) -> None:

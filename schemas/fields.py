@@ -15,13 +15,20 @@ from urllib.parse import urlsplit
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from ledger.entry import INTEGER_MAX, SYSTEM_PLATFORM, forbidden_character
+from ledger.errors import FormatError
+from ledger.goods import QUANTITY
 from ledger.money import EXPONENT_MAX, AmountError, parse_amount
+from ledger.signatures import key_of
+from ledger.tlog.note import ED25519, KEY_ID_SIZE
+from ledger.tlog.spelling import decode_base64
 
 ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 REF = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 HASH = re.compile(r"[0-9a-f]{64}")
 CURRENCY = re.compile(r"[A-Z]{3}")
 DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,6})?")
+DIGEST = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
+UNIT = re.compile(r"[A-Z0-9]{2,3}")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # 24:00 is another spelling of the next midnight, and -00:00 of +00:00.
 TIME = re.compile(
@@ -29,6 +36,7 @@ TIME = re.compile(
     r"(?:Z|(?!-00:00)[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
 )
 URL_MAX = 200
+SIGNATURE_BYTES = KEY_ID_SIZE + 64
 
 
 class Message(str):
@@ -127,6 +135,27 @@ class Decimal(Pattern):
         return fault
 
 
+class Quantity(Pattern):
+    """How much of something, above zero: up to 15 digits and 6 decimals."""
+
+    pattern = QUANTITY
+    expected = "a decimal string above zero without a sign, such as 12 or 0.5"
+
+
+class Unit(Pattern):
+    """A common code of UN/CEFACT Recommendation 20 or 21, by its pattern alone."""
+
+    pattern = UNIT
+    expected = "a UN/CEFACT unit code of 2 or 3 of A-Z and 0-9, such as KGM"
+
+
+class Digest(Pattern):
+    """The digest of a disclosure: 32 bytes in unpadded base64url, unused bits being zero."""
+
+    pattern = DIGEST
+    expected = "the base64url of a SHA-256, 43 characters without padding"
+
+
 class Url(Pattern):
     """An https URL in ASCII, without user information."""
 
@@ -165,6 +194,31 @@ def _is_real(day: str) -> bool:
         return bool(date.fromisoformat(day))
     except ValueError:
         return False
+
+
+class Vkey(Spelled):
+    """A public Ed25519 key, as C2SP signed-note spells it."""
+
+    def fault(self, value: Any) -> str | None:
+        if not isinstance(value, str):
+            return "expected a vkey: <name>+<key ID>+<base64>"
+        try:
+            key = key_of(value)
+        except FormatError as error:
+            return str(error)
+        return None if key.type == ED25519 else f"the key is of type {key.type}, not 1 (Ed25519)"
+
+
+class KeySignature(Spelled):
+    """The ID of a key and a signature by it, in base64."""
+
+    def fault(self, value: Any) -> str | None:
+        try:
+            if isinstance(value, str) and len(decode_base64(value, "sig")) == SIGNATURE_BYTES:
+                return None
+        except FormatError:
+            pass
+        return f"expected the base64 of {SIGNATURE_BYTES} bytes: key ID, then Ed25519 signature"
 
 
 class Text(Spelled):

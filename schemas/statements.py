@@ -6,33 +6,44 @@ marked Unsupported belong to the format but are refused until enforced.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import Schema, fields
 
 from ledger.entry import FORMAT
+from ledger.signatures import key_of
+from ledger.tlog.note import KEY_ID_SIZE
 from schemas.fields import (
     Amount,
     Currency,
     CurrencyTable,
     Date,
     Decimal,
+    Digest,
     Flag,
     Hash,
     Id,
     Items,
+    KeySignature,
     OneOf,
+    Quantity,
     Ref,
     RuledSchema,
     Text,
     Time,
+    Unit,
     Unsupported,
     Url,
+    Vkey,
     Whole,
 )
 
 BASIS_POINTS = 10_000
+SIGNATURES_MAX = 16
+# So that those who post, own and receive still find room among the signatures.
+APPROVERS_NEEDED_MAX = 8
 
 
 class StatementSchema(Schema):
@@ -51,11 +62,30 @@ class EvidenceSchema(Schema):
     salted = Flag()
 
 
-def evidence() -> Items:
-    return Items(fields.Nested(EvidenceSchema), most=16)
+def evidence(required: bool = False) -> Items:
+    return Items(fields.Nested(EvidenceSchema), most=16, required=required)
 
 
-class PartySchema(StatementSchema):
+class SignatureSchema(Schema):
+    """One party's signature beside a statement."""
+
+    party = Id("party", required=True)
+    sig = KeySignature(required=True)
+
+
+class SignaturesSchema(RuledSchema):
+    """What may stand beside a statement, in a post and in an entry."""
+
+    signatures = Items(fields.Nested(SignatureSchema), most=SIGNATURES_MAX)
+
+    def broken_rule(self, data: Mapping[str, Any]) -> tuple[str, str] | None:
+        keys = [(one["party"], b64decode(one["sig"])[:KEY_ID_SIZE]) for one in data["signatures"]]
+        if len(set(keys)) < len(keys):
+            return "signatures", "a party signs once with each of its keys"
+        return None
+
+
+class PartySchema(RuledSchema, StatementSchema):
     id = Id("party", required=True)
     name = Text(140, required=True)
     kind = OneOf(
@@ -71,12 +101,22 @@ class PartySchema(StatementSchema):
         "multilateral",
         required=True,
     )
-    keys = Unsupported()
-    signed_only = Unsupported()
+    keys = Items(Vkey(), most=8)
+    signed_only = Flag()
     area = Text(40)
     registry = Text(80)
     url = Url()
     supersedes = Whole()
+
+    def broken_rule(self, data: Mapping[str, Any]) -> tuple[str, str] | None:
+        keys = [key_of(vkey) for vkey in data.get("keys", ())]
+        if any(key.name != data["id"] for key in keys):
+            return "keys", "a party's keys are named by its id"
+        if len({key.key_id for key in keys}) < len(keys):
+            return "keys", "two keys have the same key ID; make another one"
+        if data.get("signed_only") and not keys:
+            return "signed_only", "needs keys to sign with"
+        return None
 
 
 class ParticipantSchema(Schema):
@@ -102,12 +142,25 @@ class ProgrammeSchema(StatementSchema):
     supersedes = Whole()
 
 
+class ApprovalsSchema(RuledSchema):
+    """How many of whom must sign what moves at least so much money."""
+
+    from_amount = Amount(required=True)
+    needed = Whole(least=1, most=APPROVERS_NEEDED_MAX, required=True)
+    approvers = Items(Id("party"), required=True)
+
+    def broken_rule(self, data: Mapping[str, Any]) -> tuple[str, str] | None:
+        if data["needed"] > len(data["approvers"]):
+            return "needed", "more than there are approvers"
+        return None
+
+
 class PolicySchema(Schema):
     """What a fund binds itself to; may be empty."""
 
     cost_cap_bp = Whole(most=BASIS_POINTS)
-    approvals = Unsupported()
-    evidence_from_amount = Unsupported()
+    approvals = fields.Nested(ApprovalsSchema)
+    evidence_from_amount = Amount()
 
 
 class PermitSchema(Schema):
@@ -224,6 +277,110 @@ class ReturnSchema(ReversalSchema):
     reason = OneOf("bounced", "cancelled", "mistake", "unused", required=True)
 
 
+class AcknowledgementSchema(RuledSchema, StatementSchema):
+    """What the recipient of an earlier entry says became of it."""
+
+    target = Whole(required=True)
+    target_leaf = Hash(required=True)
+    by = Id("party", required=True)
+    status = OneOf("received", "partial", "not_received", "disputed", required=True)
+    amount = Amount()
+    occurred_at = Time(required=True)
+    evidence = evidence()
+
+    def broken_rule(self, data: Mapping[str, Any]) -> tuple[str, str] | None:
+        if "amount" in data and data["status"] != "partial":
+            return "amount", "says how much came, and only when it is partial"
+        return None
+
+
+class CheckpointSchema(Schema):
+    """The three lines of a checkpoint. Not as one text: no string here holds a line end."""
+
+    origin = Text(200, required=True)
+    size = Whole(least=1, required=True)
+    root = Hash(required=True)
+
+
+class AttestationSchema(StatementSchema):
+    """An auditor's opinion of the log up to a checkpoint."""
+
+    by = Id("party", required=True)
+    checkpoint = fields.Nested(CheckpointSchema, required=True)
+    opinion = OneOf("unqualified", "qualified", "adverse", "disclaimer", required=True)
+    scope_funds = Items(Id("fund"))
+    evidence = evidence()
+
+
+class GoodsSchema(RuledSchema):
+    """Things, counted apart from all money. The value is an estimate, for display only."""
+
+    type = Text(32, required=True)
+    ref = Ref(required=True)
+    fund = Id("fund", required=True)
+    item = Text(80, required=True)
+    unit = Unit(required=True)
+    quantity = Quantity(required=True)
+    occurred_at = Time(required=True)
+    estimated_value = Amount()
+    currency = Currency()
+    evidence = evidence()
+
+    def broken_rule(self, data: Mapping[str, Any]) -> tuple[str, str] | None:
+        given = data.keys() & {"estimated_value", "currency"}
+        if len(given) == 1:
+            missing = "estimated_value" if "currency" in given else "currency"
+            return missing, "an estimated value has a currency, and nothing else here has"
+        return None
+
+
+class GoodsInSchema(GoodsSchema):
+    """Things that came in."""
+
+
+class GoodsOutSchema(GoodsSchema):
+    """Things that were handed out, to a party or a group."""
+
+    recipient = fields.Nested(RecipientSchema, required=True)
+
+
+class EvidenceStatementSchema(StatementSchema):
+    """Evidence for an entry that was sealed before."""
+
+    target = Whole(required=True)
+    target_leaf = Hash(required=True)
+    evidence = evidence(required=True)
+
+
+class IndicatorSchema(Schema):
+    name = Text(140, required=True)
+    value = Decimal(required=True)
+    unit = Text(20)
+    period_from = Date()
+    period_to = Date()
+    area = Text(40)
+
+
+class ReportSchema(RuledSchema):
+    """What became of a fund or a programme, in words or in numbers."""
+
+    type = Text(32, required=True)
+    ref = Ref(required=True)
+    fund = Id("fund")
+    programme = Id("programme")
+    title = Text(140, required=True)
+    text_digest = Digest()
+    indicator = fields.Nested(IndicatorSchema)
+    by = Id("party", required=True)
+    evidence = evidence()
+
+    def broken_rule(self, data: Mapping[str, Any]) -> tuple[str, str] | None:
+        if ("fund" in data) == ("programme" in data):
+            wrong = "programme" if "fund" in data else "fund"
+            return wrong, "a report is on either a fund or a programme"
+        return None
+
+
 class GenesisSchema(StatementSchema):
     """Entry 0, written by the ledger itself: who it is and what its money is counted in."""
 
@@ -244,8 +401,14 @@ STATEMENTS: dict[str, Schema] = {
     "transfer": TransferSchema(),
     "refund": RefundSchema(),
     "return": ReturnSchema(),
+    "goods_in": GoodsInSchema(),
+    "goods_out": GoodsOutSchema(),
+    "report": ReportSchema(),
+    "evidence": EvidenceStatementSchema(),
+    "acknowledgement": AcknowledgementSchema(),
+    "attestation": AttestationSchema(),
 }
+# Beside a statement, in a post and in an entry.
+SIGNATURES = SignaturesSchema()
 # Types of the format that are refused until their rules are enforced.
-UNSUPPORTED = frozenset(
-    "goods_in goods_out acknowledgement report evidence attestation key currency".split()
-)
+UNSUPPORTED = frozenset("key currency".split())

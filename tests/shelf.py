@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 
 from ledger.entry import entry_hash
 from ledger.service import Ledger
+from tests.signers import acknowledgement, keyed, signed
 from tests.support import (
     ORIGIN,
     Api,
@@ -21,9 +22,11 @@ from tests.support import (
     disbursement,
     donation,
     fund,
+    goods,
     party,
     programme,
     refund,
+    returned,
     transfer,
 )
 
@@ -72,17 +75,24 @@ def story() -> Iterator[tuple[str, Statement]]:
     yield "kita", fund("kosong")
     yield "kita", programme("air", lead="dinkes", ref="programme.air.2", supersedes=6)
     donor = {"kind": "organisation", "party": "yayasan"}
-    for number in range(SIZE - 11):
+    for number in range(SIZE - 11 - 3):
         platform, ref = ("kita", "lain")[number % 2], f"n{number}"
         match number % 7:
             case 0 | 1 | 2:
                 yield platform, donation("air", ref, donor=donor)
+            case 3 if number % 2 and number > 3:
+                yield "lain", goods("goods_in", "desa", ref, "2.5")
             case 3:
                 yield "lain", donation("desa", ref)
             case 4:
                 yield platform, disbursement("air", ref, amount="7", recipient={"party": "dinkes"})
+            case 5 if number % 4 == 0 and number > 20:
+                yield "lain", goods("goods_out", "desa", ref, "0.25")
             case 5:
                 yield "lain", transfer("desa", "air", ref, amount="3")
+            case _ if number in (13, 20):
+                # What was paid out two before this one.
+                yield platform, returned(9 + number, ref, amount="1")
             case _:
                 # The first of the seven is a donation, and stands six before this one.
                 yield platform, refund(5 + number, ref, amount="1")
@@ -95,4 +105,13 @@ def fill(database: Path) -> None:
         ledger.register_platform(platform)
     for platform, group in itertools.groupby(story(), key=lambda one: one[0]):
         ledger.post(platform, [statement for _, statement in group])
+    acknowledged(ledger)
     ledger.close()
+
+
+def acknowledged(ledger: Ledger) -> None:
+    """Money goes to a party with a key, which says that it came."""
+    ledger.post("kita", [signed(keyed("penerima"), "penerima")])
+    [paid] = ledger.post("kita", [disbursement("air", recipient={"party": "penerima"})]).entries
+    statement = acknowledgement(paid.index, paid.leaf_hash, "penerima")
+    ledger.post("kita", [signed(statement, "penerima")])

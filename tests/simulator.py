@@ -21,8 +21,9 @@ from ledger.audit import Known
 from ledger.books import Books
 from ledger.entry import FORMAT, NO_PREV, SYSTEM_PLATFORM, canonical, entry_hash
 from ledger.errors import NotFound
+from ledger.goods import divided
+from ledger.scratch import LeafFile
 from ledger.service import Ledger
-from ledger.state import EmptyState
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.cosignature import ed25519_message
 from ledger.tlog.note import ED25519_COSIGNATURE, Signature, SigningKey, VerifierKey, sign_note
@@ -180,11 +181,15 @@ class Log:
 
     def refold(self) -> Log:
         """Add the books up again from the first entry, as an honest writer would."""
-        books = Books(EmptyState(), {})
+        leaves = LeafFile()
+        books = Books(leaves, {})
         for index in range(len(self.entries)):
             document = self.document(index)
-            totals = books.post(index, document["platform"], document["statement"])
-            self.edit(index, totals=totals or None)
+            statement = document["statement"]
+            sums = books.post(index, document["platform"], statement)
+            totals, goods = divided(statement["type"], sums)
+            self.edit(index, totals=totals or None, goods=goods or None)
+            leaves.add(entry_hash(self.entries[index]))
         return self
 
     def seal(self, signer: SigningKey | None = None) -> Log:

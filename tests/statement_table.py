@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ledger.entry import INTEGER_MAX
+from tests.signers import key
 from tests.support import Statement
 
 HASH = "0123456789abcdef" * 4
@@ -86,6 +87,20 @@ DECIMAL = Kind(
     ["", "-0", "-0.0", "-0.000000", "+1", "00", "01", "-01", ".5", "5.", "1e3", "1,5", "--1", "-",
      "NaN", "1.0000001", "1" + "0" * 15, "1\n", " 1", "1_0", "\u0661", *NOT_TEXTS],
 )  # fmt: skip
+QUANTITY = Kind(
+    ["1", "0.000001", "12.5", "12.50", "9" * 15 + ".999999"],
+    ["", "0", "0.0", "0.000000", "-1", "+1", "01", "1.", ".5", "1,5", "1e3", " 1", "1\n", "1_000",
+     "1.0000001", "1" + "0" * 15, "\u0661", "NaN", *NOT_TEXTS],
+)  # fmt: skip
+UNIT = Kind(
+    ["KGM", "H87", "XBX", "C62", "5B", "EA"],
+    ["", "K", "KGMX", "kgm", "K M", "KG\n", "KG-", "\u0661\u0661", *NOT_TEXTS],
+)
+DIGEST = Kind(
+    ["A" * 43, "-_09azAZ" * 5 + "abA", "X9yH0Ajrdm1Oij4tWso9UzzKJvPoDxwmuEcO3XAdRC0"],
+    ["", "A" * 42, "A" * 44, "A" * 43 + "=", "A" * 42 + "B", "A" * 42 + "+", "A" * 42 + "/",
+     "A" * 43 + "\n", HASH, *NOT_TEXTS],
+)  # fmt: skip
 DATE = Kind(
     ["2026-01-05", "2024-02-29", "2000-02-29", "0001-01-01", "9999-12-31"],
     ["", "2026-02-30", "2026-02-29", "1900-02-29", "2026-13-01", "2026-00-01", "2026-01-00",
@@ -123,6 +138,12 @@ URL = Kind(
 )  # fmt: skip
 FLAG = Kind([True, False], [0, 1, "true", "", [], {}])
 LATER = Kind([], ["x", 1, True, ["x"], {"x": 1}], "not_supported")
+# Only what a pattern can tell; tests/test_schemas.py has the rest.
+VKEY = Kind(
+    [key("yayasan", 9).vkey],
+    ["", key("yayasan").vkey[:-1], key("yayasan").vkey + "\n",
+     key("yayasan").vkey.replace("+", " "), "yayasan+00000000+AQ==", *NOT_TEXTS],
+)  # fmt: skip
 PARTY_KIND = one_of(
     *"government private ngo community platform foundation academic media auditor".split(),
     "multilateral",
@@ -175,6 +196,28 @@ COMMON_MONEY = {
 }
 
 
+GOODS = {
+    "fund": "air",
+    "item": "Rice, 5 kg bags",
+    "unit": "XBG",
+    "quantity": "12.5",
+    "occurred_at": "2026-01-05T09:00:00.123+07:00",
+    "estimated_value": "1500.50",
+    "currency": "IDR",
+    "evidence": [A_FILE],
+}
+GOODS_FIELDS = {
+    "/fund": ID,
+    "/item": text(80),
+    "/unit": UNIT,
+    "/quantity": QUANTITY,
+    "/occurred_at": TIME,
+    "/estimated_value": AMOUNT,
+    "/currency": CURRENCY,
+    **EVIDENCE,
+}
+
+
 class Type(NamedTuple):
     """A statement type: an example with every field, its required fields, and every field."""
 
@@ -184,6 +227,48 @@ class Type(NamedTuple):
 
 
 TYPES = {
+    "acknowledgement": Type(
+        {
+            "target": 9,
+            "target_leaf": HASH,
+            "by": "posyandu",
+            "status": "partial",
+            "amount": "100.50",
+            "occurred_at": "2026-01-05T09:00:00Z",
+            "evidence": [A_FILE],
+        },
+        "target target_leaf by status occurred_at",
+        {
+            "/target": whole(),
+            "/target_leaf": HEX,
+            "/by": ID,
+            "/status": Kind(["partial"], ["", "Partial", "partial\n", "lost", *NOT_TEXTS]),
+            "/amount": AMOUNT,
+            "/occurred_at": TIME,
+            **EVIDENCE,
+        },
+    ),
+    "attestation": Type(
+        {
+            "by": "auditor",
+            "checkpoint": {"origin": "ledger.example/2026", "size": 5, "root": HASH},
+            "opinion": "qualified",
+            "scope_funds": ["air"],
+            "evidence": [A_FILE],
+        },
+        "by checkpoint opinion",
+        {
+            "/by": ID,
+            "/checkpoint": Object(["origin", "size", "root"]),
+            "/checkpoint/origin": text(200),
+            "/checkpoint/size": whole(1),
+            "/checkpoint/root": HEX,
+            "/opinion": one_of("unqualified", "qualified", "adverse", "disclaimer"),
+            "/scope_funds": Array(32, lambda i: f"f{i}"),
+            "/scope_funds/0": ID,
+            **EVIDENCE,
+        },
+    ),
     "genesis": Type(
         {
             "format": "amanah/1",
@@ -207,6 +292,8 @@ TYPES = {
             "id": "yayasan",
             "name": "Yayasan Gizi Nusantara",
             "kind": "foundation",
+            "keys": [key("yayasan").vkey],
+            "signed_only": True,
             "area": "ID-NT",
             "registry": "GB-COH-07831511",
             "url": "https://example.org",
@@ -214,11 +301,12 @@ TYPES = {
         },
         "id name kind",
         {
-            "/id": ID,
+            "/id": Kind(["yayasan"], ID.bad),  # its keys are named so
             "/name": text(140),
             "/kind": PARTY_KIND,
-            "/keys": LATER,
-            "/signed_only": LATER,
+            "/keys": Array(8, lambda i: key("yayasan", i).vkey),
+            "/keys/0": VKEY,
+            "/signed_only": FLAG,
             "/area": text(40),
             "/registry": text(80),
             "/url": URL,
@@ -266,7 +354,15 @@ TYPES = {
             "owner": "yayasan",
             "platforms": ["kita", "lain"],
             "currency": "IDR",
-            "policy": {"cost_cap_bp": 1000},
+            "policy": {
+                "cost_cap_bp": 1000,
+                "approvals": {
+                    "from_amount": "500",
+                    "needed": 1,
+                    "approvers": [f"p{i}" for i in range(8)],
+                },
+                "evidence_from_amount": "700",
+            },
             "status": "open",
             "category": "water",
             "programmes": ["bebas-stunting"],
@@ -290,8 +386,12 @@ TYPES = {
             "/currency": CURRENCY,
             "/policy": Object([], may_be_empty=True),
             "/policy/cost_cap_bp": whole(most=10_000),
-            "/policy/approvals": LATER,
-            "/policy/evidence_from_amount": LATER,
+            "/policy/approvals": Object(["from_amount", "needed", "approvers"]),
+            "/policy/approvals/from_amount": AMOUNT,
+            "/policy/approvals/needed": whole(1, 8),
+            "/policy/approvals/approvers": Array(32, lambda i: f"p{i}"),
+            "/policy/approvals/approvers/0": ID,
+            "/policy/evidence_from_amount": AMOUNT,
             "/status": one_of("open", "closed"),
             "/category": text(40),
             "/programmes": Array(32, lambda i: f"p{i}"),
@@ -406,6 +506,58 @@ TYPES = {
             "/occurred_at": TIME,
             **EVIDENCE,
         },
+    ),
+    "goods_in": Type(
+        GOODS,
+        "fund item unit quantity occurred_at estimated_value currency",  # the last go together
+        GOODS_FIELDS,
+    ),
+    "goods_out": Type(
+        {**GOODS, "recipient": RECIPIENT},
+        "fund item unit quantity occurred_at recipient estimated_value currency",
+        {
+            **GOODS_FIELDS,
+            "/recipient/group": text(80),
+            "/recipient/count": whole(least=1),
+            "/recipient/area": text(40),
+        },
+    ),
+    "report": Type(
+        {
+            "fund": "air",
+            "title": "What the wells changed",
+            "text_digest": "X9yH0Ajrdm1Oij4tWso9UzzKJvPoDxwmuEcO3XAdRC0",
+            "indicator": {
+                "name": "Households with a well",
+                "value": "120",
+                "unit": "households",
+                "period_from": "2026-01-01",
+                "period_to": "2026-06-30",
+                "area": "ID-5303",
+            },
+            "by": "yayasan",
+            "evidence": [A_FILE],
+        },
+        "fund title by",  # the fund, since no programme is named
+        {
+            "/fund": ID,
+            "/title": text(140),
+            "/text_digest": DIGEST,
+            "/indicator": Object(["name", "value"]),
+            "/indicator/name": text(140),
+            "/indicator/value": DECIMAL,
+            "/indicator/unit": text(20),
+            "/indicator/period_from": DATE,
+            "/indicator/period_to": DATE,
+            "/indicator/area": text(40),
+            "/by": ID,
+            **EVIDENCE,
+        },
+    ),
+    "evidence": Type(
+        {"target": 7, "target_leaf": HASH, "evidence": [A_FILE]},
+        "target target_leaf evidence",
+        {"/target": whole(), "/target_leaf": HEX, **EVIDENCE},
     ),
 }
 for _name, _type in TYPES.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -17,6 +18,9 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from ledger.commands.running import gunicorn_command
+from ledger.disclosure import digest, disclose_text
+from ledger.post import read_submission
+from ledger.sequencer import Pending
 from ledger.service import Ledger
 
 HERE = Path(__file__).parent
@@ -94,6 +98,37 @@ def refund(target: int, ref: str = "refund", **more: Any) -> Statement:
 def returned(target: int, ref: str = "return", **more: Any) -> Statement:
     statement = {"type": "return", "ref": ref, "target": target, "amount": "1000"}
     return statement | {"reason": "unused"} | more
+
+
+def goods(kind: str, fund_id: str, ref: str, quantity: str, **more: Any) -> Statement:
+    """goods_in or goods_out (`kind`), of rice in kilograms."""
+    statement = {"type": kind, "ref": ref, "fund": fund_id, "item": "rice", "unit": "KGM"}
+    statement |= {"quantity": quantity, "occurred_at": TIME}
+    return statement | ({"recipient": {"party": PLATFORM}} if kind == "goods_out" else {}) | more
+
+
+def report(ref: str = "report", **more: Any) -> Statement:
+    return {"type": "report", "ref": ref, "title": "What became of it", "by": PLATFORM} | more
+
+
+def disclosed_report(text: str, ref: str = "report", **more: Any) -> tuple[Statement, str]:
+    """A report, and the disclosure of `text` that may be posted beside it."""
+    disclosure = disclose_text(text, hashlib.sha256(ref.encode()).digest()[:16])
+    return report(ref, text_digest=digest(disclosure), **more), disclosure
+
+
+def post_report(ledger: Ledger, text: str, ref: str = "report", **more: Any) -> int:
+    """Seal a report with its text beside it, past HTTP; its index."""
+    statement, disclosure = disclosed_report(text, ref, **more)
+    body = json.dumps({"statement": statement, "disclosures": [disclosure]}).encode()
+    submission = read_submission(body, ledger.currencies, ledger.now())
+    return ledger.sequencer.append(Pending(PLATFORM, submission)).entries[0].index
+
+
+def evidence(target: int, leaf: bytes, ref: str = "evidence", **more: Any) -> Statement:
+    file = {"sha256": "ab" * 32, "media_type": "application/pdf", "bytes": 5}
+    statement = {"type": "evidence", "ref": ref, "target": target, "target_leaf": leaf.hex()}
+    return statement | {"evidence": [file]} | more
 
 
 def body_of(*statements: Statement) -> bytes:
@@ -183,12 +218,25 @@ class Server:
             sent["Authorization"] = f"Bearer {key}"
         return self.pool.request(method, self.url + path, body=body, headers=sent | (headers or {}))
 
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """The lines of its log that tell of `event`, every line being JSON."""
+        lines = [json.loads(line) for line in self.log.read_text("utf-8").splitlines()]
+        return [line for line in lines if line["event"] == event]
+
 
 @contextmanager
-def running_server(database: Path, workers: int = 2, wait_for: str = "/readyz") -> Iterator[Server]:
-    """Serve the ledger at `database` by gunicorn on a free port, once `wait_for` answers 200."""
+def running_server(
+    database: Path, workers: int = 2, wait_for: str = "/readyz", more: dict[str, str] | None = None
+) -> Iterator[Server]:
+    """Serve the ledger at `database` by gunicorn on a free port, once `wait_for` answers 200.
+
+    more: variables of its environment.
+    """
     log = database.with_name(f"{database.name}.server-log")
     settings = {k: v for k, v in os.environ.items() if not k.startswith("AMANAH_")}
+    settings |= {"AMANAH_DATABASE": str(database), "AMANAH_METRICS_BIND": "127.0.0.1:0"} | (
+        more or {}
+    )
     # A socket of ours that gunicorn takes over: its port cannot be snatched in between, and
     # early requests wait in its queue instead of being turned away.
     with (
@@ -201,7 +249,7 @@ def running_server(database: Path, workers: int = 2, wait_for: str = "/readyz") 
         process = subprocess.Popen(
             gunicorn_command(f"fd://{listener.fileno()}", workers),
             cwd=HERE.parent,
-            env=settings | {"AMANAH_DATABASE": str(database)},
+            env=settings,
             stdout=output,
             stderr=output,
             pass_fds=[listener.fileno()],

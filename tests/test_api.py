@@ -25,6 +25,7 @@ from tests.support import (
     disbursement,
     donation,
     fund,
+    goods,
     party,
     pointers,
     problem,
@@ -293,6 +294,11 @@ REFUSED: dict[str, tuple[list[Statement], Statement, str]] = {
     ),
     "exceeds_original": (air(), refund(3, amount="1000.01"), "/amount"),
     "insufficient_funds": (air(), disbursement(amount="1000.01"), "/amount"),
+    "insufficient_stock": (
+        [fund("air"), goods("goods_in", "air", "in", "1.5")],
+        goods("goods_out", "air", "out", "1.500001"),
+        "/quantity",
+    ),
     "cost_cap_exceeded": (
         air(policy={"cost_cap_bp": 0}),
         disbursement(category="operational"),
@@ -304,13 +310,16 @@ REFUSED: dict[str, tuple[list[Statement], Statement, str]] = {
         "/evidence",
     ),
 }
-# malformed and duplicate_ref have tests above; too_fragmented is in test_scenarios.py.
-ELSEWHERE = {"malformed", "duplicate_ref", "too_fragmented", "amount_too_large"}
+# malformed and duplicate_ref have tests above; too_fragmented is in test_scenarios.py, and what is
+# said of signatures in test_signed_posts.py.
+SIGNED = {"key_taken", "approval_required", "signature_invalid", "signature_required"}
+ELSEWHERE = {"malformed", "duplicate_ref", "too_fragmented", "amount_too_large", *SIGNED}
 
 
 def test_every_code_has_a_case_and_a_status() -> None:
     assert REFUSED.keys() | ELSEWHERE == REFUSALS.keys()
     assert {code for code in REFUSALS if STATUSES.get(code, 422) == 409} == {
+        "key_taken",
         "ref_conflict",
         "stale",
     }
@@ -368,15 +377,11 @@ SHAPES: dict[str, tuple[Any, str, list[str]]] = {
         "invalid",
         ["/a~1b", "/z"],
     ),
-    "signatures, not yet": (
-        {"statement": donation(), "signatures": []},
-        "not_supported",
-        ["/signatures"],
-    ),
-    "disclosures, not yet": (
-        {"statement": donation(), "signatures": [], "disclosures": []},
-        "not_supported",
-        ["/disclosures", "/signatures"],
+    "no signatures": ({"statement": donation(), "signatures": []}, "invalid", ["/signatures"]),
+    "no disclosures": (
+        {"statement": donation(), "disclosures": []},
+        "invalid",
+        ["/disclosures"],
     ),
     "no posts": ({"entries": []}, "invalid", ["/entries"]),
     "no array of posts": ({"entries": {"statement": donation()}}, "invalid", ["/entries"]),

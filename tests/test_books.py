@@ -1,4 +1,4 @@
-"""The fold against vectors/books.json, and the laws no sequence of statements can break."""
+"""The fold against the vectors of money and goods, and the laws nothing posted can break."""
 
 from __future__ import annotations
 
@@ -11,23 +11,27 @@ from ledger.books import Books
 from ledger.entry import canonical
 from ledger.errors import Refusal
 from ledger.money import CURRENCIES
-from ledger.state import EmptyState, Registration
+from ledger.state import EmptyState, Party
 from schemas.check import check_statement
 from tests.support import vectors
 
-SCENARIOS = vectors("books.json")["scenarios"]
+SCENARIOS = [*vectors("books.json")["scenarios"], *vectors("goods.json")["scenarios"]]
 TIME = "2026-01-05T09:00:00+07:00"
 
 
 class KnownParties(EmptyState):
     """The vectors take parties and platforms as known."""
 
-    def party(self, party_id: str) -> Registration | None:
-        return Registration(0, party_id)
+    def party(self, party_id: str) -> Party | None:
+        return Party(0, party_id)
+
+
+def pinned(step: dict[str, Any]) -> Any:
+    return step.get("refused", step.get("goods", step.get("totals", [])))
 
 
 def admit(books: Books, index: int, platform: str, statement: dict[str, Any]) -> Any:
-    """What the vectors pin: the totals, or the refusal's code."""
+    """What the vectors pin: the totals or goods, or the refusal's code."""
     try:
         check_statement(statement, len(canonical(statement)), CURRENCIES)
         return books.post(index, platform, statement)
@@ -43,7 +47,7 @@ def test_scenarios(scenario: dict[str, Any]) -> None:
         if "refused" in step:
             index = 1 + max([s["index"] for s in scenario["steps"][:number] if "index" in s])
         got = admit(books, index, step["platform"], step["statement"])
-        assert got == step.get("refused", step.get("totals", [])), step
+        assert got == pinned(step), step
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s["name"])
@@ -54,7 +58,7 @@ def test_layered_books_fold_the_same(scenario: dict[str, Any]) -> None:
     for step in scenario["steps"]:
         layer = Books(books, CURRENCIES)
         got = admit(layer, index, step["platform"], step["statement"])
-        assert got == step.get("refused", step.get("totals", []))
+        assert got == pinned(step)
         if "refused" not in step:
             books.absorb(layer)
             index += 1

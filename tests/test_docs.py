@@ -16,10 +16,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from ledger import admission, connection
+from ledger.commands.running import gunicorn_command
 from ledger.config import DEFAULTS
 from ledger.doctor.checks import CHECKS
 from ledger.errors import REFUSALS
+from ledger.metrics import Metrics, State
 from ledger.money import CURRENCIES
 from ledger.problems import STATUSES
 from ledger.service import Ledger
@@ -36,6 +40,8 @@ FORMAT = (DOCS / "format.md").read_text("utf-8")
 OPERATE = (DOCS / "operate.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
 API = (DOCS / "api.md").read_text("utf-8")
+CLIENT = (DOCS / "client.md").read_text("utf-8")
+EXAMPLE = (DOCS / "example_platform" / "README.md").read_text("utf-8")
 
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^(?P<marks>#{1,6}) (?P<title>.+)$", re.MULTILINE)
@@ -81,7 +87,7 @@ def test_the_steps_of_admission_never_go_back() -> None:
     assert [s for s in steps if len(s) > 1] == [["2", "5"], ["7", "9"]]  # said in the text
     ordered = [int(s[0]) if s == ["2", "5"] else int(s[-1]) for s in steps]
     assert ordered == sorted(ordered)
-    assert set(range(1, 15)) == {int(step) for s in steps for step in s}
+    assert set(range(1, 17)) == {int(step) for s in steps for step in s}
 
 
 def test_the_other_codes_are_those_of_the_code() -> None:
@@ -148,9 +154,34 @@ def test_the_settings_are_those_of_the_code() -> None:
     assert {code(name): code(default) for name, default, _ in rows} == DEFAULTS
 
 
+def test_the_metrics_are_those_of_the_code(tmp_path: Path) -> None:
+    rows = {code(name): kind for name, kind, _ in table(section(OPERATE, "Metrics"))}
+    registry = CollectorRegistry()
+    Metrics(registry)
+    told = [*registry.collect(), *State(tmp_path / "x", lambda: (1, "2026-01-01T00:00Z")).collect()]
+    assert rows == {family.name: family.type for family in told}
+
+
+def test_the_bounds_are_those_of_the_code() -> None:
+    text = section(OPERATE, "Too much at once")
+    bounds = [row[1].split()[0].replace(",", "") for row in table(text)]
+    assert [int(bound) for bound in bounds] == [
+        admission.POSTS_MAX,
+        admission.CALLS_MAX,
+        admission.BODY_BYTES_MAX >> 20,
+        admission.UNSENT_BYTES_MAX >> 20,
+        admission.CONNECTIONS_MAX,
+    ]
+    seconds = [int(row[1].split(",")[0]) for row in table(text, 1)]
+    command = gunicorn_command("", 1)
+    keep_alive = int(command[command.index("--keep-alive") + 1])
+    assert seconds == [connection.HEAD_S, connection.BODY_S, connection.ANSWER_S, keep_alive]
+    assert connection.ANSWER_BYTES_S_MIN == 16 << 10
+
+
 def test_the_checks_of_the_doctor_are_those_of_the_code() -> None:
     rows = table(section(OPERATE, "Doctor"))
-    assert [name for row in rows for name in re.findall(r"`([a-z-]+)`", row[0])] == list(CHECKS)
+    assert [name for row in rows for name in re.findall(r"`([a-z_-]+)`", row[0])] == list(CHECKS)
 
 
 def test_the_files_and_modes_are_those_on_disk(tmp_path: Path) -> None:
@@ -219,6 +250,8 @@ def test_the_pages_keep_to_a_width_that_a_diff_can_show() -> None:
         ROOT / "README.md",
         DOCS / "operate.md",
         DOCS / "api.md",
+        DOCS / "client.md",
+        DOCS / "example_platform" / "README.md",
         *sorted((DOCS / "adr").glob("*.md")),
     ):
         for line in without_code(page.read_text("utf-8")).splitlines():
@@ -226,12 +259,12 @@ def test_the_pages_keep_to_a_width_that_a_diff_can_show() -> None:
     assert len(README.splitlines()) <= 200
 
 
-# -- the tours of README.md and docs/api.md
+# -- the tours of README.md, docs/api.md, docs/client.md and docs/example_platform
 #
 # Blocks marked `sh tour` run as they are written, one after the other, in one shell, in a
 # directory that looks like a checkout after `make run`; so do those of docs/operate.md that are
 # marked `sh drill`. What differs from a reader's terminal:
-# - the server listens on a free port: http://127.0.0.1:8000 is replaced by its address;
+# - the servers listen on free ports: what is written here is replaced by theirs;
 # - .venv/bin/activate is a stand-in that puts this interpreter's commands on the PATH;
 # - HOME and AMANAH_STATE are in the temporary directory;
 # - where curl is not installed, a few lines of Python stand in for it.
@@ -239,6 +272,7 @@ def test_the_pages_keep_to_a_width_that_a_diff_can_show() -> None:
 # anything on a line.
 
 BASE = "http://127.0.0.1:8000"
+SHOP_PORT = "5050"  # of docs/example_platform
 CURL = """
 import sys, urllib.error, urllib.request
 options = iter(sys.argv[1:])
@@ -302,12 +336,14 @@ def checkout(tmp_path: Path) -> Path:
     scripts = tmp_path / ".venv" / "bin"
     scripts.mkdir(parents=True)
     stand_ins = {"amanah": "from ledger.cli import main; main()"}
+    stand_ins["flask"] = "from flask.cli import main; main()"
     stand_ins["sqlite-utils"] = "from sqlite_utils.cli import cli; cli()"
     if shutil.which("curl") is None:
         stand_ins["curl"] = CURL
-    for name, program in stand_ins.items():
+    commands = {name: f"-c {shlex.quote(program)}" for name, program in stand_ins.items()}
+    for name, arguments in (commands | {"python": ""}).items():
         script = scripts / name
-        python = f"{shlex.quote(sys.executable)} -c {shlex.quote(program)}"
+        python = f"{shlex.quote(sys.executable)} {arguments}"
         script.write_text(f'#!/bin/sh\nexec {python} "$@"\n', "utf-8")
         script.chmod(0o755)
     (scripts / "activate").write_text(f"PATH={shlex.quote(str(scripts))}:$PATH\n", "utf-8")
@@ -324,7 +360,11 @@ def settings(checkout: Path) -> dict[str, str]:
     return theirs | ours | {"PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1"}
 
 
-@pytest.mark.parametrize(("page", "count"), [(README, 7), (API, 9)], ids=["README", "api"])
+@pytest.mark.parametrize(
+    ("page", "count"),
+    [(README, 7), (API, 19), (CLIENT, 6), (EXAMPLE, 4)],
+    ids=["README", "api", "client", "example_platform"],
+)
 def test_the_tour(checkout: Path, page: str, count: int) -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     assert "AMANAH_DATABASE ?= var/demo/amanah.db\n" in makefile
@@ -338,18 +378,26 @@ def test_the_tour(checkout: Path, page: str, count: int) -> None:
         check=True,
         capture_output=True,
     )
-    steps = list(tour(page))
+    steps, port = list(tour(page)), free_port()
     assert len(steps) == count
     with running_server(database) as server, Shell(checkout, environment) as shell:
-        for step in steps:
-            status, output = shell.run(step.commands.replace(BASE, server.url))
-            assert status == step.code, f"{step.commands}\n{output}"
-            assert pattern(step.output).search(output), f"{step.commands}\n{output}"
+        try:
+            for step in steps:
+                commands = step.commands.replace(BASE, server.url).replace(SHOP_PORT, port)
+                status, output = shell.run(commands)
+                assert status == step.code, f"{step.commands}\n{output}"
+                assert pattern(step.output).search(output), f"{step.commands}\n{output}"
+        finally:
+            shell.run('test -z "$shop" || kill -9 $shop')
+
+
+def free_port() -> str:
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        return str(probe.getsockname()[1])
 
 
 def test_the_drill_of_the_operator(checkout: Path) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        port = str(probe.getsockname()[1])
+    port = free_port()
     steps = list(tour(OPERATE, "drill"))
     assert len(steps) == 4
     with Shell(checkout, settings(checkout)) as shell:

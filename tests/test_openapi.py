@@ -103,10 +103,12 @@ def is_taken(statement: Any) -> bool:
 # Refused by the border, though the document cannot say so: (a part of the value's pointer, why).
 UNSAID = {
     "by occurred_at valid_from valid_until": "a date or time that does not exist",
+    "period_from period_to": "the same",
     "currency": "a currency that is not in the table",
     "url uri": "an address without a host",
-    "baseline target": "minus zero",
-    "amount goal_amount": "more decimals than the currency has",
+    "baseline target value": "minus zero",
+    "0": "a key whose ID is not its own",
+    "amount goal_amount estimated_value": "more decimals than the currency has",
 }
 
 

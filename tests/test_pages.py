@@ -56,7 +56,8 @@ def named(entry: Any) -> set[tuple[str, str]]:
     """All a filter finds an entry by, read off the entry."""
     statement = entry["statement"]
     names = {("platform", entry["platform"]), ("type", statement["type"])}
-    names |= {("fund", total["fund"]) for total in entry.get("totals", ())}
+    lines = (*entry.get("totals", ()), *entry.get("goods", ()))
+    names |= {("fund", line["fund"]) for line in lines}
     if statement["type"] in ("party", "programme", "fund"):
         names.add((statement["type"], statement["id"]))
     names |= {("party", statement[field]) for field in ("owner", "lead") if field in statement}
@@ -133,7 +134,7 @@ def test_a_ref_finds_its_one_entry(shelf: Shelf) -> None:
         this = {"platform": entry["platform"], "ref": ref}
         assert found(**this) == found(**this, order="desc") == [index]
         assert found(**this, type=entry["statement"]["type"]) == [index]
-        assert found(**this, type="return") == []
+        assert found(**this, type="attestation") == []
         assert found(**this, fund="nothing") == []
         assert found(**this, after=index) == found(**this, after=index, order="desc") == []
         assert found(**this, after=index + 1, order="desc") == [index]

@@ -19,7 +19,7 @@ from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.policy import Policy
 from ledger.tlog.tile import TILE_WIDTH
 from tests.command_line import Amanah
-from tests.damage import DAMAGES, contents, copy_ledger, rich_ledger, run_sql
+from tests.damage import DAMAGES, NOT_OF_THE_LOG, contents, copy_ledger, rich_ledger, run_sql
 from tests.support import donation, refund, running_server
 
 
@@ -30,6 +30,8 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger = Ledger.open(database)
     ledger.create_key("kita")
     ledger.close()
+    run_sql(database, "INSERT INTO disclosures VALUES (7, 'a text that is kept')")
+    run_sql(database, "INSERT INTO erasures VALUES (9, '2026-01-01T00:00:00Z', 'as was asked')")
     return database
 
 
@@ -46,11 +48,11 @@ def differences(database: Path) -> dict[str, str]:
     return {table: difference for table, difference in found.items() if difference}
 
 
-def test_every_table_is_of_the_log_or_follows_from_it_or_is_of_the_keys(original: Path) -> None:
+def test_every_table_is_of_the_log_or_follows_from_it_or_is_kept_beside_it(original: Path) -> None:
     with closing(sqlite3.connect(original)) as connection:
         sql = "SELECT name FROM sqlite_master WHERE type = 'table'"
         tables = {name for (name,) in connection.execute(sql) if name != "_sqlite_migrations"}
-    assert tables == {"entries", "keys", *DERIVED}
+    assert tables == {"entries", *NOT_OF_THE_LOG, *DERIVED}
     assert all(contents(original).values()), "each table has a row to damage"
     assert {damage.table for damage in DAMAGES} == {"entries", *DERIVED}
 

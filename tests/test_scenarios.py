@@ -1,4 +1,5 @@
-"""vectors/books.json through the API: statements in; totals, or the refusal's code, out."""
+"""The vectors of money and goods through the API: statements in; totals or goods, or the
+refusal's code, out."""
 
 from __future__ import annotations
 
@@ -26,8 +27,13 @@ from tests.support import (
     vectors,
 )
 
-SCENARIOS = vectors("books.json")["scenarios"]
-OVER_HTTP = ["one fund, in and out", "transfers between organisations", "fees given back"]
+SCENARIOS = [*vectors("books.json")["scenarios"], *vectors("goods.json")["scenarios"]]
+OVER_HTTP = [
+    "one fund, in and out",
+    "in and out",
+    "transfers between organisations",
+    "fees given back",
+]
 NAMED = ("yayasan", "posyandu")  # the parties that the vectors take as known
 
 # Send a body as a platform; the status and the parsed answer.
@@ -40,12 +46,17 @@ def shifted(step: dict[str, Any], base: int) -> dict[str, Any]:
     step = copy.deepcopy(step)
     for name in {"target", "supersedes"} & step["statement"].keys():
         step["statement"][name] += base
-    for total in step.get("totals", ()):
-        if "prev" in total:
-            total["prev"] += base
+    for line in (*step.get("totals", ()), *step.get("goods", ())):
+        if "prev" in line:
+            line["prev"] += base
     if "index" in step:
         step["index"] += base
     return step
+
+
+def sums(carrier: dict[str, Any]) -> dict[str, Any]:
+    """What an entry carries of the books, or is to carry."""
+    return {name: carrier[name] for name in ("totals", "goods") if name in carrier}
 
 
 def platforms_of(scenario: dict[str, Any]) -> list[str]:
@@ -75,7 +86,7 @@ def run(scenario: dict[str, Any], base: int, send: Send, read: Read) -> None:
             assert [entry["index"] for entry in answer["entries"]] == [step["index"]]
             entry = read(f"/v1/entries/{step['index']}")["entry"]
             assert entry["statement"] == step["statement"]
-            assert entry.get("totals", []) == step.get("totals", [])
+            assert sums(entry) == sums(step)
             size += 1
         assert read("/v1/ledger")["size"] == size, "a refused statement changes nothing"
     for fund_id, (index, total) in last_totals(scenario, base).items():
@@ -125,7 +136,7 @@ def test_in_batches_the_totals_are_the_same(scenario: dict[str, Any], sound: Api
             batch = []
     for step in steps:
         entry = sound.get(f"/v1/entries/{step['index']}").get_json()["entry"]
-        assert entry.get("totals", []) == step.get("totals", [])
+        assert sums(entry) == sums(step)
 
 
 @pytest.mark.parametrize("name", OVER_HTTP)

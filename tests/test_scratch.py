@@ -20,10 +20,10 @@ from ledger.books import Books
 from ledger.chain import Linked, Tip, link
 from ledger.entry import SYSTEM_PLATFORM, canonical
 from ledger.errors import LogMismatch
-from ledger.scratch import MovementFile, RefFile, ref_digest
+from ledger.scratch import LeafFile, MovementFile, RefFile, ref_digest
 from ledger.state import EmptyState, Movement
 from ledger.tlog.checkpoint import Checkpoint
-from ledger.tlog.merkle import Frontier
+from ledger.tlog.merkle import Frontier, root_at
 from ledger.tlog.note import SigningKey, sign_note
 from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile, bundle_path, encode_bundle, tiles_of
 from ledger.walk.upper import UpperTiles
@@ -49,6 +49,9 @@ MOVEMENT = st.builds(
     undone=AMOUNT,
     platform_fees_undone=AMOUNT,
     payment_fees_undone=AMOUNT,
+    recipient=st.sampled_from(("", "air", "klinik")),
+    acknowledged=st.integers(0, 2**53),
+    is_received=st.booleans(),
 )
 INDEX = st.integers(0, 40) | st.just(100_000)
 
@@ -91,6 +94,38 @@ class MovementFileIsADict(RuleBasedStateMachine):
 
 TestMovementFileIsADict = MovementFileIsADict.TestCase
 TestMovementFileIsADict.settings = settings(max_examples=40, deadline=None)
+
+
+# -- leaves
+
+
+@pytest.mark.parametrize("size", [1, 255, 256, 257, 65_536, 65_537, 66_000])
+def test_leaf_hashes_and_the_roots_of_earlier_sizes(size: int) -> None:
+    """In whatever portions they come, and whatever was asked before."""
+    tree = made_up(66_000)
+    with closing(LeafFile()) as leaves:
+        assert (leaves.leaf_hash(0), leaves.root_at(1)) == (None, None)
+        for start in range(0, size, 700):
+            leaves.add(b"".join(tree.leaves[start : min(start + 700, size)]))
+            leaves.root_at(1)
+        for index in (0, size // 2, size - 1):
+            assert leaves.leaf_hash(index) == tree.leaves[index]
+            assert leaves.root_at(index + 1) == root_at(index + 1, tree.node)
+        assert (leaves.leaf_hash(size), leaves.root_at(size + 1)) == (None, None)
+
+
+def test_leaf_hashes_are_kept_up_to_where_they_were_flushed(tmp_path: Path) -> None:
+    tree = made_up(1_000)
+    file = (tmp_path / "leaves").open("w+b")
+    with closing(LeafFile(file)) as leaves:
+        leaves.add(b"".join(tree.leaves[:600]))
+        leaves.flush(512)
+        leaves.add(b"".join(tree.leaves[512:520]))
+    with closing(LeafFile((tmp_path / "leaves").open("r+b"))) as leaves:
+        leaves.flush(512)
+        leaves.add(b"".join(tree.leaves[512:]))
+        for size in (1, 512, 513, 1_000):
+            assert leaves.root_at(size) == root_at(size, tree.node)
 
 
 # -- refs

@@ -199,6 +199,7 @@ TAMPERED: dict[str, tuple[Callable[[Log], object], str]] = {
         f"the one before {i}": (_edited_at(i - 1, totals=None), f"index {i - 1}: totals")
         for i in PLACES
     },
+    "goods of a gift": (_edited_at(400, goods=[{"fund": "air"}]), "index 400: goods"),
     "a bit of an entry": (_flipped(bundle_path(1, 256), 99_999), "index "),
     "a bit of a length": (_flipped(bundle_path(2, 256), 15), "index 512: "),
     "a bit of a leaf hash": (_flipped("tile/0/001", 256 * 77), "index 333: leaf hash"),
@@ -245,10 +246,11 @@ def test_another_history_against_known_heads(judges: Judges, log: Log, honest: L
 
 
 NOT_UNDERSTOOD: dict[str, tuple[Callable[[Log], object], str]] = {
-    "a type": (lambda log: log.insert(PLACE, PLATFORM, {"type": "report", "ref": "r"}), "report"),
-    "signatures": (lambda log: log.edit(PLACE, signatures=[{"party": "x"}]), "signatures"),
-    "goods": (lambda log: log.edit(PLACE, goods=[{"fund": "air"}]), "goods"),
-    "keys of a party": (lambda log: log.edit_statement(300, keys=["x"]), "/keys"),
+    "a type": (lambda log: log.insert(PLACE, PLATFORM, {"type": "lottery", "ref": "r"}), "lottery"),
+    "what a donor can prove": (
+        lambda log: log.edit_statement(299, donor={"kind": "pooled", "holder": "x"}),
+        "/donor/holder",
+    ),
     "a format": (lambda log: log.edit_statement(0, format="amanah/2"), "genesis"),
 }
 

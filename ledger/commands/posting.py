@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from ledger.batches import batches
 from ledger.chain import SealedEntry
 from ledger.commands.shared import WRONG, json_option, opened, print_json, progress_bar, say
 from ledger.config import Config
 from ledger.entry import read_json
 from ledger.errors import Refusal
-from ledger.target import Target
+from ledger.target import Target, post_of
 
 if TYPE_CHECKING:
     from ledger.importers.giving360 import Report
-
-# What is posted at once. The API takes bodies of 4 MiB.
-BATCH = 500
-BATCH_BYTES = 2 * 1024 * 1024
 
 platform_option = click.option("--platform", help="Post as this platform (a party id).")
 url_option = click.option("--url", help="Post to this ledger, with the key in AMANAH_API_KEY.")
@@ -50,7 +47,9 @@ def _target(
     else:
         with opened() as ledger:
             itself = {"type": "party", "id": platform}.items()
-            registers_itself = any(itself <= statement.items() for statement in statements)
+            registers_itself = any(
+                itself <= statement.get("statement", statement).items() for statement in statements
+            )
             if not registers_itself and ledger.register_platform(platform):
                 say(f"Registered the platform {platform!r}, which is new on this ledger.")
             yield ledger.at(platform)
@@ -67,10 +66,10 @@ def post(file: BinaryIO, platform: str | None, url: str | None, as_json: bool) -
     Posting the same file again is safe: what is on the ledger already is only replayed, so an
     interrupted run is taken up by running it again.
     """
-    statements = _read_statements(file.read())
+    statements = read_statements(file.read())
     with _target(platform, url, statements=statements) as target:
         start = 0
-        for batch in _batches(statements):
+        for batch in batches(map(post_of, statements)):
             try:
                 sealed = target.post(batch)
             except Refusal as refusal:
@@ -81,38 +80,18 @@ def post(file: BinaryIO, platform: str | None, url: str | None, as_json: bool) -
             start += len(batch)
 
 
-def _batches(statements: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    batch: list[dict[str, Any]] = []
-    room = BATCH_BYTES
-    for statement in statements:
-        size = len(json.dumps({"statement": statement}))
-        if batch and (len(batch) == BATCH or size > room):
-            yield batch
-            batch, room = [], BATCH_BYTES
-        batch.append(statement)
-        room -= size
-    if batch:
-        yield batch
-
-
-def _read_statements(data: bytes) -> list[dict[str, Any]]:
+def read_statements(data: bytes) -> list[dict[str, Any]]:
     """The statements of a file: one, an array, `{"entries": [...]}`, or one a line.
 
-    Each may stand bare or, as the API takes it, within {"statement": ...}.
+    Each may stand bare or, as the API takes it, within {"statement": ..., "signatures": [...]}.
     """
     return [_read_post(number, post) for number, post in enumerate(_documents(data), 1)]
 
 
 def _read_post(number: int, post: Any) -> dict[str, Any]:
-    statement = post
-    if isinstance(post, dict) and "statement" in post:
-        statement = post["statement"]
-        if extra := sorted(post.keys() - {"statement"}):
-            detail = f"statement {number} comes with {', '.join(extra)}, which is not taken yet"
-            raise Refusal("not_supported", detail)
-    if not isinstance(statement, dict):
+    if not isinstance(post, dict) or not isinstance(post.get("statement", post), dict):
         raise Refusal("malformed", f"statement {number} is not an object")
-    return statement
+    return post
 
 
 def _documents(data: bytes) -> list[Any]:

@@ -39,6 +39,7 @@ CHECKS: dict[str, Listed] = {
     "log": Listed(log.log, "checkpoint"),
     "entries": Listed(log.leaf_hashes, "log"),
     **{name: Listed(check, "log") for name, check in log.TABLES.items()},
+    "texts": Listed(log.texts, "log"),
     "service": Listed(machine.service, "checkpoint"),
 }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from functools import partial
 
 from sqlite_utils import Database
 
+from ledger.disclosure import asked_for, digest
 from ledger.doctor.case import Case, Check, Verdict, fine, wrong
 from ledger.errors import LogMismatch
 from ledger.service import Ledger
@@ -22,6 +24,8 @@ WAL_BYTES_MAX = (
 )  # SQLite keeps it at some 4 MiB, as long as no reader stays in one place
 SYNCHRONOUS_FULL = 2
 _RESTORE = "keep this copy, look at the disk, and `amanah restore` the newest backup"
+_ERASE = "`amanah erase` it again; then find out who put it back"
+_NOT_SERVED = "it is not served; find out who altered it, and put the text back from a backup"
 _REBUILD = "stop the service, then `amanah rebuild`"
 
 
@@ -111,6 +115,24 @@ def log(case: Case) -> Verdict:
 def leaf_hashes(case: Case) -> Verdict:
     difference = case.comparison.leaf_hashes()
     return wrong(difference, _REBUILD) if difference else fine("every entry has its hash beside it")
+
+
+def texts(case: Case) -> Verdict:
+    """Each text beside the log is the one that was sealed, and none that was erased is there."""
+    statements = 'SELECT d."index", bytes, CAST(disclosure AS BLOB), e."index" '
+    sources = (
+        'FROM disclosures AS d LEFT JOIN entries USING ("index") LEFT JOIN erasures AS e '
+        'ON e."index" = d."index" ORDER BY 1'
+    )
+    count = 0
+    for index, data, text, erased in case.connection.execute(statements + sources):
+        if erased is not None:
+            return wrong(f"the text beside entry {index} was erased, and is there", _ERASE)
+        asked = asked_for(json.loads(data)["statement"]) if data is not None else set()
+        if digest(text.decode(errors="replace")) not in asked:
+            return wrong(f"the text beside entry {index} is not what was sealed", _NOT_SERVED)
+        count += 1
+    return fine(f"{count} kept beside the log, each the one that was sealed")
 
 
 def _table(name: str, case: Case) -> Verdict:

@@ -16,9 +16,9 @@ from ledger.books import Books
 from ledger.chain import Tip, verify
 from ledger.entry import Entry
 from ledger.errors import LogMismatch, Refusal
-from ledger.rules import check_form, not_understood, post_again, read_entry, spell_totals
-from ledger.scratch import MovementFile
-from ledger.state import EmptyState
+from ledger.rules import check_form, content_of, not_understood, post_again, read_entry
+from ledger.scratch import LeafFile, MovementFile
+from ledger.stocks import StockFile
 from ledger.tlog.head import parse_checkpoint
 from ledger.tlog.merkle import Frontier
 from ledger.tlog.note import parse_note
@@ -73,10 +73,15 @@ def understood(log: Log) -> Iterator[Sealed]:
     on what it refers to. Raises LogMismatch where a rule is broken, and Refusal
     (`not_supported`) at what this version cannot tell: an export must not guess.
     """
-    with closing(MovementFile()) as movements:
-        books = Books(EmptyState(), {}, movements)
+    with (
+        closing(MovementFile()) as movements,
+        closing(StockFile()) as stocks,
+        closing(LeafFile()) as leaves,
+    ):
+        books = Books(leaves, {}, movements, stocks)
         for sealed in log:
             _post(books, sealed)
+            leaves.add(bytes.fromhex(sealed.leaf))
             log.currencies = books.currencies
             yield sealed
 
@@ -85,12 +90,12 @@ def _post(books: Books, sealed: Sealed) -> None:
     entry = sealed.entry
     if (what := not_understood(entry)) is not None:
         _not_supported(entry, what)
+    content = content_of(entry)
     try:
-        check_form(entry.index, entry.statement, sealed.entry_bytes, books.currencies)
+        check_form(entry.index, content, sealed.entry_bytes, books.currencies)
     except Refusal as refusal:
         _not_supported(entry, str(refusal))
-    totals = spell_totals(entry.totals)
-    post_again(books, entry.index, entry.platform, entry.statement, totals)
+    post_again(books, entry.index, content)
 
 
 def _not_supported(entry: Entry, what: str) -> NoReturn:

@@ -17,14 +17,14 @@ COLUMNS = (
     "index leaf_hash recorded_at platform type ref id name kind owner status fund balance to_fund "
     "to_balance currency amount platform_fees payment_fees occurred_at category channel donor "
     "party recipient_group recipient_count recipient_area purpose purpose_code reason basis "
-    "target supersedes statement"
+    "target supersedes item unit quantity stock estimated_value statement"
 ).split()
 # What a spreadsheet may take for the beginning of a formula (OWASP, "CSV Injection"), the wide
 # forms included, which some locales read alike. An entry holds no tab or line end at all.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _AS_THEY_STAND = (
     "type ref id kind owner status currency occurred_at category channel purpose purpose_code "
-    "reason basis target supersedes"
+    "reason basis target supersedes item unit quantity estimated_value"
 ).split()
 
 
@@ -32,7 +32,7 @@ def export(log: Log) -> Iterator[bytes]:
     """A row of names, then a row for each entry: RFC 4180, but for lines that end in LF."""
     yield _line(COLUMNS)
     for sealed in understood(log):
-        cells = {**_entry(sealed), **_money(sealed, log.currencies)}
+        cells = {**_entry(sealed), **_money(sealed, log.currencies), **_goods(sealed)}
         yield _line([_guarded(cells.get(column, "")) for column in COLUMNS])
 
 
@@ -81,6 +81,14 @@ def _money(sealed: Sealed, currencies: Mapping[str, int]) -> dict[str, object]:
         for kind, minor in fees_of(statement, exponent).items()
         if minor
     }
+
+
+def _goods(sealed: Sealed) -> dict[str, object]:
+    """What is said of goods: of which fund, whither, and how much it holds of them afterwards."""
+    goods, statement = sealed.entry.goods, sealed.entry.statement
+    if not goods:
+        return {}
+    return {"fund": goods[0]["fund"], "stock": goods[0]["stock"], **_ends(statement)}
 
 
 def _ends(statement: Statement) -> dict[str, object]:

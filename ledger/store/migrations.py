@@ -5,9 +5,12 @@ its hashes stand beside the entries, so that no commit writes a growing tile aga
 the row of 16 hashes half way up a full tile, so that a proof hashes little. `head` is
 the log's tip and the checkpoint that covers it. The rest follows from the log and could be
 rebuilt: `refs`, `terms` (what the filters look up, of the entries below `indexed`: for each run
-of entries the indexes a term applies to, as a JSON array), the current `parties`, `programmes`
-and `funds`, and what the books remember of refunds and returns. `keys` alone is not of the log.
-Money is in minor units.
+of entries the indexes a term applies to, as a JSON array), the current `parties`, `programmes`,
+`funds`, the `key_owners`, what the books remember of refunds, returns, acknowledgements and goods,
+and the views of the first `viewed.size` entries, from `purses` to `weights` (what is in a row:
+ledger/views/records.py). Not of the log are `keys`, those of the API, `disclosures`, the texts
+whose digests are sealed, and `erasures`, which says what became of them. Money is in minor units,
+goods in millionths, times of views in hours since 1970.
 """
 
 from __future__ import annotations
@@ -82,6 +85,48 @@ FROM entries WHERE "index" IN (
 )
 """
 
+_VIEW_TABLES = """
+CREATE TABLE viewed (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL) STRICT;
+CREATE TABLE purses (
+  fund TEXT PRIMARY KEY, "index" INTEGER NOT NULL, currency TEXT NOT NULL, owner TEXT NOT NULL,
+  programmes TEXT NOT NULL, last INTEGER, acknowledged_minor INTEGER NOT NULL,
+  not_received_minor INTEGER NOT NULL, disputed_minor INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE memberships (
+  kind TEXT NOT NULL, id TEXT NOT NULL, fund TEXT NOT NULL, PRIMARY KEY (kind, id, fund)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE kinds (party TEXT PRIMARY KEY, kind TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE outflows (
+  "index" INTEGER PRIMARY KEY, fund TEXT NOT NULL, recipient_kind TEXT NOT NULL,
+  recipient TEXT NOT NULL, amount_minor INTEGER NOT NULL, paid_at INTEGER NOT NULL,
+  pieces TEXT NOT NULL, undone_minor INTEGER NOT NULL, status TEXT NOT NULL,
+  acknowledged_at INTEGER NOT NULL, partial_minor INTEGER NOT NULL
+) STRICT;
+CREATE TABLE lots (
+  fund TEXT NOT NULL, to_minor INTEGER NOT NULL, from_minor INTEGER NOT NULL,
+  given_at INTEGER NOT NULL, PRIMARY KEY (fund, to_minor)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE came (
+  fund TEXT NOT NULL, to_minor INTEGER NOT NULL, from_minor INTEGER NOT NULL,
+  "index" INTEGER NOT NULL, PRIMARY KEY (fund, to_minor)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE went (
+  fund TEXT NOT NULL, to_minor INTEGER NOT NULL, from_minor INTEGER NOT NULL,
+  "index" INTEGER NOT NULL, PRIMARY KEY (fund, to_minor)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE returns (
+  target INTEGER NOT NULL, "index" INTEGER NOT NULL, PRIMARY KEY (target, "index")
+) STRICT, WITHOUT ROWID;
+CREATE TABLE flows (
+  fund TEXT NOT NULL, kind TEXT NOT NULL, other TEXT NOT NULL, amount_minor INTEGER NOT NULL,
+  undone_minor INTEGER NOT NULL, PRIMARY KEY (fund, kind, other)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE weights (
+  fund TEXT NOT NULL, figure TEXT NOT NULL, hours INTEGER NOT NULL, minor INTEGER NOT NULL,
+  PRIMARY KEY (fund, figure, hours)
+) STRICT, WITHOUT ROWID;
+"""
+
 
 def _columns(**paths: str) -> str:
     return ",\n  ".join(
@@ -92,9 +137,7 @@ def _columns(**paths: str) -> str:
 
 @migrations()
 def m0001_ledger(db: Database) -> None:
-    for statement in _TABLES.split(";"):
-        if statement.strip():
-            db.execute(statement)
+    _create(db, _TABLES)
     donation = _columns(channel="channel", donor_kind="donor.kind", donor_party="donor.party")
     disbursement = _columns(
         category="category",
@@ -104,3 +147,48 @@ def m0001_ledger(db: Database) -> None:
     )
     db.execute(_MONEY_VIEW.format(name="donations", type="donation", columns=donation))
     db.execute(_MONEY_VIEW.format(name="disbursements", type="disbursement", columns=disbursement))
+
+
+_GOODS_AND_TEXTS = """
+CREATE TABLE stocks (
+  fund TEXT NOT NULL, item TEXT NOT NULL, unit TEXT NOT NULL, n INTEGER NOT NULL,
+  last INTEGER NOT NULL, in_millionths INTEGER NOT NULL, out_millionths INTEGER NOT NULL,
+  PRIMARY KEY (fund, item, unit)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE disclosures ("index" INTEGER PRIMARY KEY, disclosure TEXT NOT NULL) STRICT;
+CREATE TABLE erasures (
+  "index" INTEGER PRIMARY KEY, erased_at TEXT NOT NULL, reason TEXT NOT NULL
+) STRICT
+"""
+
+
+@migrations()
+def m0002_goods_and_texts(db: Database) -> None:
+    _create(db, _GOODS_AND_TEXTS)
+
+
+@migrations()
+def m0003_signatures(db: Database) -> None:
+    # Of a ledger of before, no party has keys and nothing is acknowledged.
+    db.execute("ALTER TABLE parties ADD COLUMN keys TEXT NOT NULL DEFAULT '[]'")
+    db.execute("ALTER TABLE parties ADD COLUMN signed_only INTEGER NOT NULL DEFAULT 0")
+    db.execute(
+        "CREATE TABLE key_owners (public BLOB PRIMARY KEY, party TEXT NOT NULL) "
+        "STRICT, WITHOUT ROWID"
+    )
+    db.execute(
+        'CREATE TABLE acknowledged (target INTEGER PRIMARY KEY, "index" INTEGER NOT NULL, '
+        "is_received INTEGER NOT NULL) STRICT"
+    )
+
+
+@migrations()
+def m0004_views(db: Database) -> None:
+    _create(db, _VIEW_TABLES)
+    db.execute("INSERT INTO viewed VALUES (1, 0)")
+
+
+def _create(db: Database, tables: str) -> None:
+    for statement in tables.split(";"):
+        if statement.strip():
+            db.execute(statement)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,20 @@ from ledger.books import Books
 from ledger.chain import Linked, Tip, verify
 from ledger.entry import INTEGER_MAX, entry_hash
 from ledger.errors import LogMismatch, SetupError
-from ledger.rules import check_form, post_again, read_entry, spell_totals
+from ledger.rules import check_form, content_of, post_again, read_entry
+from ledger.scratch import LeafFile
 from ledger.store.transaction import Head, NewEntry, Recall, Transaction
+from ledger.store.views import VIEW_TABLES
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import Frontier
 
-# All tables but `entries`, which they follow from, and `keys`, which are not of the log.
-DERIVED = tuple("tiles head refs terms parties programmes funds undone holes".split())
+# All tables but `entries`, which they follow from, and those that are not of the log: `keys`,
+# `disclosures` and `erasures`.
+_OF_THE_BOOKS = tuple(
+    "tiles head refs terms parties key_owners programmes funds undone acknowledged holes "
+    "stocks".split()
+)
+DERIVED = (*_OF_THE_BOOKS, *VIEW_TABLES)
 CHUNK = 1_024  # entries folded at once: whole tiles, so that no leaf hash is asked of the table
 # Inserts go all over the trees of refs and terms, which would come and go from the disk.
 CACHE_KIB = 65_536
@@ -42,32 +50,41 @@ def rebuild(tx: Transaction, checkpoint: Checkpoint, note: bytes, progress: Prog
     for start in range(0, checkpoint.size, CHUNK):
         entries = tx.entries(start, start + CHUNK)
         tx.mend_leaf_hashes((i, entry_hash(data)) for i, data in enumerate(entries, start))
-    derive(tx, checkpoint, note, progress)
+    derive(tx, checkpoint, note, progress, checkpoint.size)
     tx.commit()
 
 
-def derive(tx: Transaction, checkpoint: Checkpoint, note: bytes, progress: Progress) -> None:
+def derive(
+    tx: Transaction, checkpoint: Checkpoint, note: bytes, progress: Progress, viewed: int
+) -> None:
     """Fill the derived tables, which are empty, from the entries that `note` covers.
 
-    Raises LogMismatch when the entries are not those it covers.
+    viewed: how many of them the views are to hold. Raises LogMismatch when the entries are not
+    those it covers.
     """
     tip = Tip(Frontier())
-    while tip.size < checkpoint.size:
-        # What a transaction looked up it keeps, and the chunk before has written over it.
-        tx = tx.anew()
-        _derive_chunk(tx, tip, min(tip.size + CHUNK, checkpoint.size), note)
-        progress(tip.size, checkpoint.size)
+    with closing(LeafFile()) as leaves:
+        while tip.size < checkpoint.size:
+            # What a transaction looked up it keeps, and the chunk before has written over it.
+            tx = tx.anew(leaves.root_at)
+            _derive_chunk(tx, tip, min(tip.size + CHUNK, checkpoint.size), note, leaves)
+            views = tx.views()
+            views.save(views.fold(min(tip.size, viewed)))
+            progress(tip.size, checkpoint.size)
     if tip.root != checkpoint.root:
         raise LogMismatch(None, "root of all entries", checkpoint.root.hex(), tip.root.hex())
     if tx.entries(tip.size, tip.size + CHUNK):
         raise LogMismatch(tip.size, "entry", "none beyond the signed checkpoint", "one or more")
 
 
-def _derive_chunk(tx: Transaction, tip: Tip, end: int, note: bytes) -> None:
-    """Fold the entries from `tip`, which moves on, up to `end`."""
+def _derive_chunk(tx: Transaction, tip: Tip, end: int, note: bytes, leaves: LeafFile) -> None:
+    """Fold the entries from `tip`, which moves on, up to `end`. leaves: those before `tip`."""
     start = tip.size
     books = Books(tx, tx.currencies)
-    sealed = [_fold(books, tip, data) for data in tx.entries(start, end)]
+    sealed = []
+    for data in tx.entries(start, end):
+        sealed.append(_fold(books, tip, data))
+        leaves.add(sealed[-1].linked.leaf_hash)
     if tip.size < end:
         raise LogMismatch(tip.size, "entry", "one in its place", "none")
     try:
@@ -82,8 +99,9 @@ def _fold(books: Books, tip: Tip, data: bytes) -> NewEntry:
     """The entry that follows `tip`, which moves on, as the writer had it when it was sealed."""
     index = tip.size
     entry = read_entry(index, data)
-    check_form(index, entry.statement, data, books.currencies)
-    post_again(books, index, entry.platform, entry.statement, spell_totals(entry.totals))
+    content = content_of(entry)
+    check_form(index, content, data, books.currencies)
+    post_again(books, index, content)
     linked = Linked(index, data, verify(tip, entry, data))
     return NewEntry(linked, entry.platform, entry.statement)
 
@@ -129,7 +147,9 @@ class Comparison:
     def derive(self, checkpoint: Checkpoint, note: bytes, progress: Progress) -> None:
         """Fold the log, of which `note` says `checkpoint`. Raises LogMismatch."""
         # There is no other table `entries` here, so the name means the ledger's.
-        derive(Transaction(self._connection, Recall()), checkpoint, note, progress)
+        row = self._run("SELECT size FROM log.viewed").fetchone()
+        viewed = row[0] if row else 0  # how far they follow is the writer's choice
+        derive(Transaction(self._connection, Recall()), checkpoint, note, progress, viewed)
 
     def leaf_hashes(self) -> str | None:
         """The first entry that has not its own hash beside it; None when all have."""

@@ -27,7 +27,9 @@ from ledger.chain import Tip
 from ledger.errors import NotFound, SetupError, Unavailable
 from ledger.store.files import HighWater, Paths, refuse_network_filesystem
 from ledger.store.migrations import migrations
+from ledger.store.texts import Beside, beside
 from ledger.store.transaction import LEAF_HASHES, Recall, Transaction, terms_of
+from ledger.store.views import ViewTables
 from ledger.tlog.merkle import HASH_SIZE
 from ledger.tlog.tile import (
     TILE_WIDTH,
@@ -255,7 +257,11 @@ class SqliteStore:
 
     def tip(self) -> Tip:
         """The committed tip. A writer asks its transaction instead, under the lock."""
-        return Transaction(self._reader(), self._recall).head().tip
+        return self.state().head().tip
+
+    def state(self) -> Transaction:
+        """What the books may ask, as of now; for whoever only looks."""
+        return Transaction(self._reader(), self._recall)
 
     def entry_bytes(self, index: int) -> bytes:
         """The exact bytes of an entry. Raises NotFound."""
@@ -329,6 +335,15 @@ class SqliteStore:
             yield
         finally:
             self._rows("COMMIT")
+
+    @contextmanager
+    def viewing(self) -> Iterator[ViewTables]:
+        """The tables of the views; what this thread reads within is of one moment."""
+        with self._reading():
+            try:
+                yield Transaction(self._reader(), self._recall).views()
+            except sqlite3.Error as error:
+                raise Unavailable(f"the database could not be read: {error}") from error
 
     def index_of_ref(self, platform: str, ref: str) -> int | None:
         row = self._row('SELECT "index" FROM refs WHERE platform = ? AND ref = ?', platform, ref)
@@ -414,6 +429,10 @@ class SqliteStore:
         sql = 'SELECT id, "index", last FROM funds WHERE id > ? ORDER BY id LIMIT ?'
         return [FundRow(*row) for row in self._rows(sql, after, limit)]
 
+    def beside(self, index: int) -> Beside:
+        """What is kept beside an entry."""
+        return beside(self._row, index)
+
     def find_key(self, key_hash: bytes) -> ApiKey | None:
         """The API key whose HMAC this is, revoked or not."""
         sql = "SELECT key_id, platform, scopes, created_at, revoked_at FROM keys WHERE hash = ?"
@@ -428,9 +447,11 @@ class SqliteStore:
 
 
 def make_durable(connection: sqlite3.Connection) -> None:
-    """What is committed is on disk, and readers do not wait for writers."""
+    """What is committed is on disk, readers do not wait for writers, and what is deleted is
+    overwritten."""
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")
 
 
 def _api_key(row: Any) -> ApiKey:

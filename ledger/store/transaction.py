@@ -4,22 +4,45 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from ledger.books import Books
 from ledger.chain import Linked, Tip
-from ledger.entry import NO_PREV
+from ledger.entry import NO_PREV, entry_hash
+from ledger.goods import Stock, StockKey
 from ledger.spans import Span
-from ledger.state import Fund, Movement, Position, Registration, fund_of, movement_of
-from ledger.tlog.merkle import HASH_SIZE, Frontier
-from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile, middle_row
+from ledger.state import (
+    Fund,
+    Movement,
+    Party,
+    Position,
+    Registration,
+    Statement,
+    fund_of,
+    movement_of,
+)
+from ledger.store.texts import Beside, Erasure, beside, erase, forget
+from ledger.store.views import ViewTables
+from ledger.tlog.merkle import HASH_SIZE, Frontier, root_at
+from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile, TileHashes, middle_row
 from schemas.check import mentions
 
 FUNDS_RECALLED = 10_000
 LEAF_HASHES = 'SELECT leaf_hash FROM entries WHERE "index" >= ? AND "index" < ? ORDER BY "index"'
+
+
+def _read_party(index: int, platform: str, keys: str, signed_only: int) -> Party:
+    # Nearly all have none, and parties are looked up for every post.
+    vkeys = () if keys == "[]" else tuple(msgspec.json.decode(keys, type=list[str]))
+    return Party(index, platform, vkeys, bool(signed_only))
+
+
+def _party_row(party_id: str, party: Party) -> tuple[Any, ...]:
+    keys = msgspec.json.encode(party.keys).decode()
+    return (party_id, party.platform, party.index, keys, party.signed_only)
 
 
 class NewEntry(NamedTuple):
@@ -28,6 +51,7 @@ class NewEntry(NamedTuple):
     linked: Linked
     platform: str
     statement: dict[str, Any]
+    disclosures: Sequence[str] = ()
 
 
 class Head(NamedTuple):
@@ -60,11 +84,11 @@ def postings(first: int, entries: Iterable[bytes]) -> dict[tuple[str, str], list
 
 
 class Recall:
-    """What transactions on one ledger may keep, since it never changes: the currency table,
-    and what a fund statement at an index says."""
+    """What transactions on one ledger may keep, since it never changes: its genesis, and what a
+    fund statement at an index says."""
 
     def __init__(self) -> None:
-        self.currencies: Mapping[str, int] = {}
+        self.genesis: Statement = {}
         self.funds: dict[int, Fund] = {}
 
     def keep_fund(self, fund: Fund) -> None:
@@ -79,9 +103,16 @@ class Transaction:
     What it looks up it keeps, since nobody else can change it before the lock is let go.
     """
 
-    def __init__(self, connection: sqlite3.Connection, recall: Recall) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        recall: Recall,
+        root_at: Callable[[int], bytes | None] | None = None,
+    ) -> None:
+        """root_at: where the roots of earlier sizes come from, if not from the tiles."""
         self._connection = connection
         self._recall = recall
+        self._root_at = root_at or self._root_of_tiles
         self._seen: dict[tuple[str, str], Any] = {}
 
     def _row(self, sql: str, *parameters: Any) -> Any:
@@ -139,20 +170,48 @@ class Transaction:
     @property
     def currencies(self) -> Mapping[str, int]:
         """This ledger's currency table: ISO code -> exponent; empty before the genesis."""
-        if not self._recall.currencies and (genesis := self._entry(0)) is not None:
-            self._recall.currencies = genesis["statement"]["currencies"]
-        return self._recall.currencies
+        currencies: Mapping[str, int] = self._genesis().get("currencies", {})
+        return currencies
 
-    def party(self, party_id: str) -> Registration | None:
-        return self._registration("parties", party_id)
+    @property
+    def origin(self) -> str:
+        origin: str = self._genesis().get("origin", "")
+        return origin
+
+    def _genesis(self) -> Statement:
+        if not self._recall.genesis and (genesis := self._entry(0)) is not None:
+            self._recall.genesis = genesis["statement"]
+        return self._recall.genesis
+
+    def leaf_hash(self, index: int) -> bytes | None:
+        # Of its bytes: what stands beside them may be what is to be mended.
+        data = self.entry_bytes(index)
+        return entry_hash(data) if data else None
+
+    def root_at(self, size: int) -> bytes | None:
+        return self._root_at(size)
+
+    def _root_of_tiles(self, size: int) -> bytes | None:
+        (held,) = self._row("SELECT size FROM head") or (0,)
+        return root_at(size, TileHashes(self.tile, held).node) if size <= held else None
+
+    def party(self, party_id: str) -> Party | None:
+        key = ("parties", party_id)
+        if key not in self._seen:
+            sql = 'SELECT "index", platform, keys, signed_only FROM parties WHERE id = ?'
+            row = self._row(sql, party_id)
+            self._seen[key] = _read_party(*row) if row else None
+        found: Party | None = self._seen[key]
+        return found
+
+    def key_owner(self, public: bytes) -> str | None:
+        row = self._row("SELECT party FROM key_owners WHERE public = ?", public)
+        return row[0] if row else None
 
     def programme(self, programme_id: str) -> Registration | None:
-        return self._registration("programmes", programme_id)
-
-    def _registration(self, table: str, item_id: str) -> Registration | None:
-        key = (table, item_id)
+        key = ("programmes", programme_id)
         if key not in self._seen:
-            row = self._row(f'SELECT "index", platform FROM {table} WHERE id = ?', item_id)  # noqa: S608 - a fixed word
+            row = self._row('SELECT "index", platform FROM programmes WHERE id = ?', programme_id)
             self._seen[key] = Registration(*row) if row else None
         found: Registration | None = self._seen[key]
         return found
@@ -179,7 +238,7 @@ class Transaction:
         index, platform, n, last, cursor, counters = row
         fund = self._recall.funds.get(index)
         if fund is None:
-            fund = fund_of(index, platform, self._entry(index)["statement"])
+            fund = fund_of(index, platform, self._entry(index)["statement"], self.currencies)
             self._recall.keep_fund(fund)
         return fund, Position.stored(n, last, cursor, msgspec.json.decode(counters))
 
@@ -188,17 +247,33 @@ class Transaction:
         if entry is None:
             return None
         movement = movement_of(entry["statement"], entry.get("totals", []), self.currencies)
+        if movement is None:
+            return None
         undone = self._row(
             "SELECT amount_minor, platform_fees_minor, payment_fees_minor FROM undone "
             "WHERE target = ?",
             index,
         )
-        if movement is None or undone is None:
-            return movement
-        amount, platform_fees, payment_fees = undone
-        return movement._replace(
-            undone=amount, platform_fees_undone=platform_fees, payment_fees_undone=payment_fees
+        if undone is not None:
+            names = ("undone", "platform_fees_undone", "payment_fees_undone")
+            movement = movement._replace(**dict(zip(names, undone, strict=True)))
+        if movement.kind == "donation":
+            return movement  # nobody acknowledges one, and many are refunded
+        acknowledged = self._row(
+            'SELECT "index", is_received FROM acknowledged WHERE target = ?', index
         )
+        if acknowledged is not None:
+            last, is_received = acknowledged
+            movement = movement._replace(acknowledged=last, is_received=bool(is_received))
+        return movement
+
+    def stock(self, key: StockKey) -> Stock | None:
+        row = self._row(
+            "SELECT n, last, in_millionths, out_millionths FROM stocks "
+            "WHERE fund = ? AND item = ? AND unit = ?",
+            *key,
+        )
+        return Stock(*row) if row else None
 
     def holes(self, fund_id: str, start: int) -> Iterable[Span]:
         # A cursor, not a list: whoever asks stops as soon as the amount is found.
@@ -210,9 +285,9 @@ class Transaction:
 
     # -- writing
 
-    def anew(self) -> Transaction:
+    def anew(self, root_at: Callable[[int], bytes | None]) -> Transaction:
         """The same transaction, looking up again what was written since."""
-        return Transaction(self._connection, self._recall)
+        return Transaction(self._connection, self._recall, root_at)
 
     def widen_cache(self, kib: int) -> None:
         self._connection.execute(f"PRAGMA cache_size = -{kib}")
@@ -230,6 +305,8 @@ class Transaction:
         """Store sealed entries and move the head."""
         entries = [(e.linked.index, e.linked.entry_bytes, e.linked.leaf_hash) for e in sealed]
         self._many("INSERT INTO entries VALUES (?, ?, ?)", entries)
+        texts = [(e.linked.index, text) for e in sealed for text in e.disclosures]
+        self._many("INSERT INTO disclosures VALUES (?, ?)", texts)
         self.follow(head, sealed)
 
     def follow(self, head: Head, sealed: Sequence[NewEntry]) -> None:
@@ -283,11 +360,18 @@ class Transaction:
         self._many("INSERT INTO terms VALUES (?, ?, ?, ?)", rows)
         self._connection.execute("UPDATE head SET indexed = ?", (size,))
 
+    def views(self) -> ViewTables:
+        """The tables of the views, which follow the log in transactions of their own."""
+        return ViewTables(self._connection, lambda: self.currencies)
+
     def save_books(self, books: Books) -> None:
         """Store everything `books`, which lie on this transaction, have changed."""
-        for table, registrations in (("parties", books.parties), ("programmes", books.programmes)):
-            rows = [(item_id, r.platform, r.index) for item_id, r in registrations.items()]
-            self._many(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", rows)  # noqa: S608 - a fixed word
+        parties = [_party_row(party_id, party) for party_id, party in books.parties.items()]
+        self._many("INSERT OR REPLACE INTO parties VALUES (?, ?, ?, ?, ?)", parties)
+        owners = list(books.key_owners.items())
+        self._many("INSERT OR REPLACE INTO key_owners VALUES (?, ?)", owners)
+        programmes = [(item_id, r.platform, r.index) for item_id, r in books.programmes.items()]
+        self._many("INSERT OR REPLACE INTO programmes VALUES (?, ?, ?)", programmes)
         funds = [self._fund_row(books, fund_id) for fund_id in {*books.funds, *books.positions}]
         self._many("INSERT OR REPLACE INTO funds VALUES (?, ?, ?, ?, ?, ?, ?)", funds)
         undone = [
@@ -296,8 +380,16 @@ class Transaction:
             if m.undone
         ]
         self._many("INSERT OR REPLACE INTO undone VALUES (?, ?, ?, ?)", undone)
+        acknowledged = [
+            (target, m.acknowledged, m.is_received)
+            for target, m in books.movements.items()
+            if m.acknowledged
+        ]
+        self._many("INSERT OR REPLACE INTO acknowledged VALUES (?, ?, ?)", acknowledged)
         holes = [(fund_id, h[1], h[0]) for fund_id, hs in books.new_holes.items() for h in hs]
         self._many("INSERT INTO holes VALUES (?, ?, ?)", holes)
+        stocks = [(*key, *stock) for key, stock in books.stocks.items()]
+        self._many("INSERT OR REPLACE INTO stocks VALUES (?, ?, ?, ?, ?, ?, ?)", stocks)
 
     def _fund_row(self, books: Books, fund_id: str) -> tuple[Any, ...]:
         fund, position = books.fund(fund_id), books.position(fund_id) or Position()
@@ -309,6 +401,18 @@ class Transaction:
     def commit(self) -> None:
         """Put everything on disk. Without this, the end of the transaction undoes it."""
         self._connection.execute("COMMIT")
+
+    def beside(self, index: int) -> Beside:
+        """What is kept beside an entry."""
+        return beside(self._row, index)
+
+    def erase(self, erasure: Erasure) -> None:
+        """Delete the disclosure of an entry, if there is one, and say so."""
+        erase(self._connection, erasure)
+
+    def forget(self) -> None:
+        """After the commit: leave nothing of what was erased. Raises Unavailable."""
+        forget(self._connection)
 
     def add_key(
         self, key_id: str, platform: str, scopes: Sequence[str], key_hash: bytes, created_at: str

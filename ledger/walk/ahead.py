@@ -14,11 +14,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from functools import lru_cache, partial
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from ledger.errors import LedgerError, Unavailable
+from ledger.rules import Content
 from ledger.walk.bundle import Checked, Reader, check_bundle, read_bundle
 
 SEGMENT = 8  # bundles that a process is asked for at once: some 0.7 MB of answer
@@ -26,7 +27,7 @@ WORTH_BUNDLES = 160  # of fewer, the processes would be ready when all is done
 
 _T = TypeVar("_T")
 _pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(list[tuple[str, dict[str, Any], bytes]]).decode
+_unpack = msgspec.msgpack.Decoder(list[Content]).decode
 
 
 class Ways(NamedTuple):
@@ -98,10 +99,10 @@ def _ahead(futures: Iterator[Future[_T]], most: int) -> Iterator[Future[_T]]:
 
 
 class _Packed(NamedTuple):
-    """A checked bundle on its way between processes, without its statements and with them."""
+    """A checked bundle on its way between processes, without its contents and with them."""
 
     checked: Checked
-    statements: bytes
+    contents: bytes
 
 
 def _elsewhere(
@@ -119,7 +120,7 @@ def _elsewhere(
             for outcome in task.result():
                 if isinstance(outcome, LedgerError):
                     raise outcome
-                yield outcome and outcome.checked._replace(statements=_unpack(outcome.statements))
+                yield outcome and outcome.checked._replace(contents=_unpack(outcome.contents))
     except BrokenProcessPool as error:
         raise Unavailable(
             "a process that checked bundles ended before its time, perhaps for want of memory; "
@@ -161,7 +162,7 @@ def _check_segment(
     try:
         for checked in _here(_open(opener), bundles, currencies, in_flight):
             outcomes.append(
-                checked and _Packed(checked._replace(statements=[]), _pack(checked.statements))
+                checked and _Packed(checked._replace(contents=[]), _pack(checked.contents))
             )
     except LedgerError as error:
         outcomes.append(error)

@@ -13,9 +13,8 @@ from typing import NamedTuple, Protocol
 from ledger.chain import check_link
 from ledger.entry import decode_sealed, entry_hash
 from ledger.errors import FormatError, LogMismatch, NotFound, Refusal
-from ledger.rules import check_spelling
+from ledger.rules import Content, check_spelling
 from ledger.scratch import ref_digest
-from ledger.state import Statement
 from ledger.tlog.merkle import HASH_SIZE, node_hash
 from ledger.tlog.tile import TILE_WIDTH, Tile, decode_bundle, expand_tile
 from schemas.check import is_understood
@@ -42,14 +41,14 @@ class Checked(NamedTuple):
 
     first: where its first entry says it stands, which is still to be held against what stands
     before. recorded_at: of the last entry. leaves: the hashes of all. refs: their digests.
-    statements: what the books ask of each: platform, statement, and the bytes of its totals.
+    contents: what the books ask of each.
     """
 
     first: Place
     recorded_at: str
     leaves: bytes
     refs: bytes
-    statements: Sequence[tuple[str, Statement, bytes]]
+    contents: Sequence[Content]
 
     @property
     def root(self) -> bytes:
@@ -86,7 +85,7 @@ def _check(
     leaves = [entry_hash(data) for data in entries]
     if b"".join(leaves) != hashes:
         return None
-    statements: list[tuple[str, Statement, bytes]] = []
+    contents: list[Content] = []
     refs = []
     first, prev, recorded_at = None, "", ""
     for index, data in enumerate(entries, start):
@@ -96,9 +95,9 @@ def _check(
         if first is None:
             first, prev = Place(entry.index, entry.prev, entry.recorded_at), entry.prev
         check_link(entry, index, prev, recorded_at)
-        check_spelling(entry.statement, data, currencies)
+        check_spelling(entry.statement, entry.signed, data, currencies)
         refs.append(ref_digest(entry.platform, entry.statement["ref"]))
-        statements.append((entry.platform, entry.statement, entry.totals_bytes))
+        contents.append(Content(entry.platform, entry.statement, entry.sums, entry.signed))
         prev, recorded_at = leaves[index - start].hex(), entry.recorded_at
     assert first is not None, "a bundle holds entries"
-    return Checked(first, recorded_at, hashes, b"".join(refs), statements)
+    return Checked(first, recorded_at, hashes, b"".join(refs), contents)

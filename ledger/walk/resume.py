@@ -22,9 +22,18 @@ import msgspec
 
 from ledger.disk import replacing
 from ledger.errors import SetupError
-from ledger.scratch import DIGEST_BYTES, MOVEMENT_BYTES, MovementFile, RefFile
+from ledger.goods import Stock, StockKey
+from ledger.scratch import (
+    DIGEST_BYTES,
+    MOVEMENT_BYTES,
+    LeafFile,
+    MovementFile,
+    RefFile,
+)
 from ledger.spans import Span
-from ledger.state import Fund, Movement, Position, Registration
+from ledger.state import Fund, Movement, Party, Position, Registration
+from ledger.stocks import StockFile
+from ledger.tlog.merkle import HASH_SIZE
 
 WORTH_ENTRIES = 100_000  # fewer are read again in a few seconds
 EVERY_S = 10.0
@@ -42,8 +51,10 @@ class Saved(msgspec.Struct, forbid_unknown_fields=True):
     frontier: list[bytes]
     rows: list[list[bytes]]
     done: list[int]
+    origin: str
     currencies: dict[str, int]
-    parties: dict[str, Registration]
+    parties: dict[str, Party]
+    key_owners: dict[bytes, str]
     programmes: dict[str, Registration]
     funds: dict[str, Fund]
     positions: dict[str, Position]
@@ -52,6 +63,7 @@ class Saved(msgspec.Struct, forbid_unknown_fields=True):
     names: list[str] = []
     changed: dict[int, Movement] = {}
     refs: int = 0
+    stocks: list[tuple[StockKey, Stock]] = []  # those that changed
 
 
 class Scratch:
@@ -62,6 +74,7 @@ class Scratch:
 
     def __init__(self) -> None:
         self.movements, self.refs = MovementFile(), RefFile()
+        self.leaves, self.stocks = LeafFile(), StockFile()
 
     def is_due(self) -> bool:
         """Whether it is time to `save`."""
@@ -74,8 +87,8 @@ class Scratch:
         """Say that the walk came to its end, so that nobody needs to go on with it."""
 
     def close(self) -> None:
-        self.movements.close()
-        self.refs.close()
+        for file in (self.movements, self.refs, self.leaves, self.stocks):
+            file.close()
 
 
 class KeptScratch(Scratch):
@@ -114,29 +127,43 @@ class KeptScratch(Scratch):
 
     def _open(self) -> None:
         """Open the files, cut to what is in the saved state: what lies beyond is newer."""
-        movements, refs = (_open(self._directory / name) for name in ("movements", "refs"))
+        names = ("movements", "refs", "leaves")
+        movements, refs, leaves = (_open(self._directory / name) for name in names)
+        stocks = self._directory / "stocks"
         saved = self.saved
         if saved is not None:
             _check_length(self._directory / "movements", saved.size * MOVEMENT_BYTES)
             _check_length(self._directory / "refs", saved.refs * DIGEST_BYTES)
+            _check_length(self._directory / "leaves", saved.size * HASH_SIZE)
+            _check_length(stocks, 1)
+        else:
+            stocks.unlink(missing_ok=True)
         self.movements = MovementFile(movements, saved.names if saved else ("",))
         self.refs = RefFile(refs)
         self.movements.flush(saved.size if saved else 0)
         self.movements.apply(saved.changed if saved else {})
         self.refs.truncate(saved.refs if saved else 0)
+        self.leaves, self.stocks = LeafFile(leaves), StockFile(stocks)
+        self.leaves.flush(saved.size if saved else 0)
+        self.stocks.apply(dict(saved.stocks) if saved else {})
 
     def is_due(self) -> bool:
         waited = time.monotonic() - self._saved_at
-        return waited >= EVERY_S or len(self.movements.changed) >= CHANGED_MAX
+        changed = len(self.movements.changed) + len(self.stocks.changed)
+        return waited >= EVERY_S or changed >= CHANGED_MAX
 
     def save(self, state: Saved) -> None:
         try:
             self.movements.flush(state.size)
             state.refs = self.refs.flush()
+            self.leaves.flush(state.size)
+            self.stocks.flush()
             state.names, state.changed = self.movements.names, self.movements.changed
+            state.stocks = list(self.stocks.changed.items())
             _replace(self._path, msgspec.msgpack.encode(state))
             # Only now: whoever goes on from the state does it again, should this be cut short.
             self.movements.apply(state.changed)
+            self.stocks.apply(dict(state.stocks))
         except OSError as error:
             raise self._unusable(error) from error
         self._saved_at = time.monotonic()

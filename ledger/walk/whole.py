@@ -19,13 +19,12 @@ from ledger.errors import LogMismatch, ProofError, Refusal
 from ledger.rules import (
     BROKEN_RULE,
     check_form,
+    content_of,
     not_understood,
     post_again,
     read_entry,
-    spell_totals,
 )
 from ledger.scratch import ref_digest
-from ledger.state import EmptyState
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import HASH_SIZE, Frontier, prove_consistency, verify_consistency
 from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, TileHashes
@@ -73,7 +72,7 @@ class Walk:
         self.known = sorted((head for head in known if head.size), reverse=True)
         self.tip = Tip(Frontier())
         self.tree = UpperTiles(reader)
-        self.books = Books(EmptyState(), {}, scratch.movements)
+        self.books = Books(scratch.leaves, {}, scratch.movements, scratch.stocks)
         self.refs = scratch.refs
         self.not_understood: list[tuple[int, str]] = []
 
@@ -133,8 +132,10 @@ class Walk:
             tip.frontier.hashes,
             self.tree.rows,
             self.tree.done,
+            books.origin,
             dict(books.currencies),
             books.parties,
+            books.key_owners,
             books.programmes,
             books.funds,
             books.positions,
@@ -151,7 +152,8 @@ class Walk:
         self.tip = Tip(frontier, saved.prev, saved.recorded_at)
         self.tree.rows, self.tree.done = saved.rows, saved.done
         books = self.books
-        books.currencies, books.parties = saved.currencies, saved.parties
+        books.new_origin, books.currencies = saved.origin, saved.currencies
+        books.parties, books.key_owners = saved.parties, saved.key_owners
         books.programmes, books.funds = saved.programmes, saved.funds
         books.positions, books.new_holes = saved.positions, saved.holes
 
@@ -186,11 +188,13 @@ class Walk:
         except LogMismatch:
             return False
         self.refs.add(checked.refs)
-        for index, (platform, statement, totals) in enumerate(checked.statements, start):
+        # Before they are posted: a statement may name the leaf hash of one beside it.
+        self.scratch.leaves.add(checked.leaves)
+        for index, content in enumerate(checked.contents, start):
             try:
-                post_again(self.books, index, platform, statement, totals)
+                post_again(self.books, index, content)
             except LogMismatch:
-                # Of the entry's form, all has been looked at but that of its totals.
+                # Of the entry's form, all has been looked at but that of its totals and goods.
                 read_entry(index, self._entries(index // TILE_WIDTH)[index % TILE_WIDTH])
                 raise
         last = checked.leaves[-HASH_SIZE:]
@@ -211,7 +215,9 @@ class Walk:
         index = self.tip.size
         entry = read_entry(index, entry_bytes)
         # Level 0 was compared hash by hash already, with the bundle.
-        self.tree.extend(verify(self.tip, entry, entry_bytes)[TILE_HEIGHT::TILE_HEIGHT])
+        completed = verify(self.tip, entry, entry_bytes)
+        self.scratch.leaves.add(completed[0])
+        self.tree.extend(completed[TILE_HEIGHT::TILE_HEIGHT])
         while self.known and self.known[-1].size == self.tip.size:
             self._check_known(self.known.pop())
         if index == 0:
@@ -254,11 +260,11 @@ class Walk:
         if self.not_understood:
             # What such an entry did to the books is unknown, and so is all that follows.
             return
-        index, platform, statement = entry.index, entry.platform, entry.statement
+        index, content = entry.index, content_of(entry)
         try:
-            check_form(index, statement, entry_bytes, self.books.currencies)
-            self.refs.add(ref_digest(platform, statement["ref"]))
-            post_again(self.books, index, platform, statement, spell_totals(entry.totals))
+            check_form(index, content, entry_bytes, self.books.currencies)
+            self.refs.add(ref_digest(entry.platform, entry.statement["ref"]))
+            post_again(self.books, index, content)
         except Refusal as refusal:
             self.not_understood.append((index, str(refusal)))
 

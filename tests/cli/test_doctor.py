@@ -158,6 +158,10 @@ def entry_too_many(paths: Paths, patch: Patch) -> None:
     )
 
 
+def text_of_nobody(paths: Paths, patch: Patch) -> None:
+    run_sql(paths.database, "INSERT INTO disclosures VALUES (7, 'made up')")
+
+
 def no_database(paths: Paths, patch: Patch) -> None:
     paths.database.unlink()
 
@@ -176,6 +180,7 @@ BROKEN: list[tuple[Breaking, tuple[str, ...], str]] = [
     (rollback_journal, ("durability",), "journal mode delete"),
     (careless_writer, ("durability",), "synchronous is 1, not FULL"),
     (long_wal, ("wal",), "256 MiB"),
+    (text_of_nobody, ("texts",), "entry 7 is not what was sealed"),
     (another_key, ("keys",), "which is not this ledger's"),
     (clock_behind, ("clock", "head"), "behind the last entry"),
     (no_checkpoint, ("checkpoint",), "no signed checkpoint"),

@@ -115,7 +115,7 @@ UNREADABLE = {
     "a number": ("5", "statement 1 is not an object"),
     "an array in an array": ("[[]]", "statement 1 is not an object"),
     "a text on the second line": (lines(GIFTS[0], "text"), "statement 2 is not an object"),
-    "signatures": (lines(POSTS[0] | {"signatures": []}), "statement 1 comes with signatures"),
+    "a post without an object": ('{"statement":5}', "statement 1 is not an object"),
 }
 
 

@@ -286,6 +286,7 @@ def test_a_demonstration_shows_every_type_and_is_the_same_every_time(tmp_path: P
     assert kinds == {
         *("party", "programme", "fund", "donation"),
         *("disbursement", "transfer", "refund", "return"),
+        *("goods_in", "goods_out", "report"),
     }
 
 

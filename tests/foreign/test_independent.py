@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from ledger.batches import BATCH_MAX
 from ledger.demo import PARTNER, statements
 from ledger.demo import PLATFORM as DEMO
 from ledger.errors import Refusal
-from ledger.post import BATCH_MAX
 from ledger.service import Ledger
 from tests.command_line import Amanah
 from tests.independent.generator import CURRENCIES, PLATFORMS, expected, generate

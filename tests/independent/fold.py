@@ -10,9 +10,10 @@ import base64
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from fractions import Fraction
 from typing import Any
 
 Json = dict[str, Any]
@@ -23,6 +24,8 @@ Check = Callable[[Any], Faults]
 INVALID, INVALID_AMOUNT = "invalid", "invalid_amount"
 LIMIT_MINOR = 10**18
 PIECES_MAX = 512
+STOCK_LIMIT = 10**12
+GOODS = ("goods_in", "goods_out")
 _BACK = ["transferred_out_returned", "platform_fees_returned", "payment_fees_returned"]
 COUNTERS_IN = ["donated", "transferred_in", "returned", *_BACK]
 _COSTS = ["disbursed", "operational", "platform_fees", "payment_fees"]
@@ -168,6 +171,25 @@ def _recipient(value: Any) -> Faults:
     return [] if not _TO_PARTY(value) else _TO_GROUP(value)
 
 
+def _goods(needs_recipient: bool) -> Check:
+    def check(value: Any) -> Faults:
+        faults = _GOODS(value)
+        if faults:
+            return faults
+        if ("estimated_value" in value) != ("currency" in value):
+            return [("", INVALID)]
+        return [] if ("recipient" in value) == needs_recipient else [("/recipient", INVALID)]
+
+    return check
+
+
+def _report(value: Any) -> Faults:
+    faults = _REPORT(value)
+    if not faults and ("fund" in value) == ("programme" in value):
+        return [("", INVALID)]
+    return faults
+
+
 def _currency_table(value: Any) -> Faults:
     if not isinstance(value, dict) or not value:
         return [("", INVALID)]
@@ -193,6 +215,8 @@ CHECKS: dict[str, Check] = {
     "instant": _leaf(real_instant),
     "flag": _leaf(lambda value: isinstance(value, bool)),
     "digest": _leaf(_base64url32),
+    "quantity": pattern(r"(?=[0.]*[1-9])(0|[1-9][0-9]{0,14})(\.[0-9]{1,6})?"),
+    "unit": pattern(r"[A-Z0-9]{2,3}"),
     "holder": _leaf(lambda value: good_ed25519_key(_base64url32(value) or b"")),
     "currencies": _currency_table,
 }
@@ -232,6 +256,18 @@ CHECKS |= {
     "recipient": _recipient,
 }
 CHECKS["policy"] = fields("cost_cap_bp bp, approvals approvals, evidence_from_amount amount")
+CHECKS["indicator"] = fields(
+    "*name text:140, *value decimal, unit text:20, period_from date, period_to date, area text:40"
+)
+_GOODS = fields(
+    "*type word, *ref ref, *fund id, *item text:80, *unit unit, *quantity quantity, "
+    "*occurred_at instant, estimated_value amount, currency currency, recipient recipient, "
+    "evidence evidence"
+)
+_REPORT = fields(
+    "*type word, *ref ref, fund id, programme id, *title text:140, text_digest digest, "
+    "indicator indicator, *by id, evidence evidence"
+)
 SCHEMAS: dict[str, Check] = {
     kind: fields("*type word, *ref ref, " + " ".join(spec.split()))
     for kind, spec in {
@@ -259,8 +295,10 @@ foundation|academic|media|auditor|multilateral, keys keys, signed_only flag, are
             *reason donor_request|duplicate|mistake|cancelled|fraud, evidence evidence""",
         "return": """*target index, *amount amount, occurred_at instant,
             *reason bounced|cancelled|mistake|unused, evidence evidence""",
+        "evidence": "*target index, *target_leaf hash, *evidence evidence",
     }.items()
 }
+SCHEMAS |= {"goods_in": _goods(False), "goods_out": _goods(True), "report": _report}
 
 
 # --- money and the inflow line
@@ -277,6 +315,16 @@ def minor(amount: str, exponent: int) -> int:
 def major(amount_minor: int, exponent: int) -> str:
     whole, fraction = divmod(amount_minor, 10**exponent)
     return f"{whole}.{fraction:0{exponent}d}" if exponent else str(whole)
+
+
+def shortest(quantity: Fraction) -> str:
+    """A quantity as `goods` prints it: no zero at the end of its decimals."""
+    millionths = quantity * 10**6
+    assert millionths.denominator == 1
+    text = major(int(millionths), 6)
+    while text[-1] == "0":
+        text = text[:-1]
+    return text[:-1] if text[-1] == "." else text
 
 
 def looser(cap: int | None, new_cap: int | None) -> bool:
@@ -361,6 +409,16 @@ class Money:
 
 
 @dataclass
+class Stock:
+    """What one fund holds of one item in one unit."""
+
+    came: Fraction = Fraction(0)
+    went: Fraction = Fraction(0)
+    n: int = 0
+    last: int | None = None
+
+
+@dataclass
 class Move:
     """The effect of one entry on one fund."""
 
@@ -389,9 +447,11 @@ class Fold:
             self.named["party"][party] = Named(party, -1, {})
         self.purses: dict[str, Purse] = {}
         self.money: dict[int, Money] = {}
+        self.stocks: dict[tuple[str, str, str], Stock] = {}
+        self.leaves: list[str] = []  # in hex, from whoever has the entries
 
     def post(self, platform: str, statement: Json) -> list[Json] | str:
-        """The totals (none for a statement that moves no money), or the refusal's code."""
+        """The totals (goods of goods, none for what moves neither), or the refusal's code."""
         try:
             return self.admit(platform, statement)
         except Refused as refusal:
@@ -405,13 +465,27 @@ class Fold:
         self._spelling(statement)
         self._new_ref(platform, statement)
         if kind == "genesis":
+            self._signers(statement)
             return self._genesis(platform, statement)
         if not (kind == "party" and statement["id"] == platform):
             self._known("party", platform)
-        step = getattr(self, "_register" if kind in self.named else f"_{kind}")
+        self._signers(statement)
+        name = "goods" if kind in GOODS else kind
+        step = getattr(self, "_register" if kind in self.named else f"_{name}")
         totals: list[Json] = step(platform, statement)
         self._seal(platform, statement)
         return totals
+
+    def _signers(self, statement: Json) -> None:
+        """Hook: who signed is known (signing.py)."""
+
+    def _signed(self, required: Iterable[str], named: Iterable[str] = ()) -> None:
+        """Hook: each signature is good and none is missing (signing.py)."""
+
+    def _last_steps(self, moves: list[Move], unproved: bool) -> None:
+        """Evidence; and the hook of what else comes last (signing.py)."""
+        if unproved:
+            raise Refused("evidence_required", "evidence, as the basis is not terms", "none")
 
     def pass_over(self, platform: str, statement: Json) -> None:
         """Count an entry whose statement is not understood; ref and platform are still checked."""
@@ -522,6 +596,54 @@ class Fold:
             raise Refused("immutable_field", purse.currency, currency)
         if purse.n and looser(self.cap(id_), cap):
             raise Refused("cap_loosened", f"a cap of at most {self.cap(id_)}", cap)
+
+    # statements that move no money
+
+    def _goods(self, platform: str, statement: Json) -> list[Json]:
+        id_ = statement["fund"]
+        self._known("fund", id_)
+        if "party" in statement.get("recipient", {}):
+            self._known("party", statement["recipient"]["party"])
+        self._may_post(platform, id_)
+        if self.fund(id_)["status"] != "open":
+            raise Refused("fund_closed", "an open fund", id_)
+        stock = self.stocks.setdefault((id_, statement["item"], statement["unit"]), Stock())
+        quantity = Fraction(statement["quantity"])
+        if statement["type"] == "goods_in":
+            if stock.came + quantity >= STOCK_LIMIT:
+                raise Refused("amount_too_large", f"less than {STOCK_LIMIT}", quantity)
+        elif stock.came - stock.went < quantity:
+            raise Refused("insufficient_stock", stock.came - stock.went, quantity)
+        self._signed([])
+        if statement["type"] == "goods_in":
+            stock.came += quantity
+        else:
+            stock.went += quantity
+        stock.n += 1
+        line: Json = {name: statement[name] for name in ("fund", "item", "unit")} | {"n": stock.n}
+        if stock.last is not None:
+            line["prev"] = stock.last
+        stock.last = self.size
+        line |= {"in": shortest(stock.came), "out": shortest(stock.went)}
+        return [line | {"stock": shortest(stock.came - stock.went)}]
+
+    def _report(self, platform: str, statement: Json) -> list[Json]:
+        for kind in ("fund", "programme"):
+            if kind in statement:
+                self._known(kind, statement[kind])
+        self._known("party", statement["by"])
+        self._signed([], [statement["by"]])
+        return []
+
+    def _evidence(self, platform: str, statement: Json) -> list[Json]:
+        target = statement["target"]
+        if target >= self.size:
+            raise Refused("unknown_reference", f"a target below {self.size}", target)
+        leaf = self.leaves[target] if target < len(self.leaves) else None
+        if statement["target_leaf"] != leaf:
+            raise Refused("wrong_target", leaf, statement["target_leaf"])
+        self._signed([])
+        return []
 
     # statements that move money
 
@@ -648,8 +770,7 @@ class Fold:
         for move, counters in zip(moves, after, strict=True):
             largest = max(*counters.values(), self.purses[move.fund].end + move.inflow)
             self._at_most("amount_too_large", largest, LIMIT_MINOR - 1)
-        if unproved:
-            raise Refused("evidence_required", "evidence, as the basis is not terms", "none")
+        self._last_steps(moves, unproved)
         return [self._apply(move, now) for move, now in zip(moves, after, strict=True)]
 
     def _apply(self, move: Move, counters: dict[str, int]) -> Json:
@@ -687,19 +808,13 @@ def _references(statement: Json) -> Iterator[tuple[str, str]]:
         yield "programme", programme
 
 
-def unchecked(statement: Json) -> list[str]:
-    """Fields of known types whose rules (signatures, approvals) are not checked here."""
-    names = [name for name in ("keys", "signed_only") if statement.get(name)]
-    policy = statement.get("policy", {})
-    return names + [f"policy.{name}" for name in policy if name != "cost_cap_bp"]
-
-
 def _amounts(statement: Json) -> Iterator[str]:
     policy = statement.get("policy", {})
     fees = [fee["amount"] for fee in statement.get("fees", [])]
     for holder, name in (
         (statement, "amount"),
         (statement, "goal_amount"),
+        (statement, "estimated_value"),
         (policy, "evidence_from_amount"),
         (policy.get("approvals", {}), "from_amount"),
     ):

@@ -19,6 +19,7 @@ PROGRAMMES = ("clean-water", "school-meals")
 CURRENCIES = {"IDR": 2, "GBP": 2, "JPY": 0, "KWD": 3}
 WORDS = ("water", "meals", "books", "roofs", "seeds", "nets", "wells", "boats", "lamps", "bikes")
 BAD_AMOUNTS = ("0", "0.00", "007", "-5", " 5", "1,000", "5.", ".5", "1e3", "1.001", "١", 5, "")
+BAD_QUANTITIES = ("0", "0.000", "01", "-1", "1.0000001", "1e3", "1.", 5, "")
 Post = tuple[str, Json]
 
 
@@ -38,7 +39,8 @@ class _Maker:
         self.outflows: list[int] = []
         self.start = self.opening()
         many = [*[self.donation] * 8, *[self.disbursement] * 4, *[self.refund] * 2]
-        few = [*[self.transfer] * 2, *[self.give_back] * 2, self.fund_again]
+        few = [*[self.transfer] * 2, *[self.give_back] * 2, *[self.goods] * 2]
+        few += [self.fund_again, self.report]
         self.actions: list[Callable[[], Post]] = many + few
 
     def opening(self) -> Iterator[Post]:
@@ -209,6 +211,30 @@ class _Maker:
         statement |= {"amount": self.amount(most, purse.exponent), "occurred_at": self.at()}
         return self.payer(self.rng.choice(money.funds)), statement
 
+    def goods(self) -> Post:
+        fund, item = self.some_fund(), self.rng.choice(WORDS[:3])
+        unit = self.rng.choice(("KGM", "XBX"))
+        stock = self.fold.stocks.get((fund, item, unit))
+        left = int((stock.came - stock.went) * 10**6) if stock else 0
+        gives = left > 0 and self.rng.random() < 0.6
+        most = left if gives else 10 ** self.rng.randint(1, 12)
+        statement: Json = {"type": "goods_out" if gives else "goods_in", "fund": fund}
+        statement |= {"item": item, "unit": unit, "occurred_at": self.at()}
+        if gives:
+            statement["recipient"] = {"party": self.rng.choice(ORGANISATIONS)}
+        if self.extras and self.rng.random() < 0.2:
+            statement |= {"estimated_value": self.amount(10**8, 2), "currency": "GBP"}
+        return self.payer(fund), statement | {"quantity": self.amount(most, 6)}
+
+    def report(self) -> Post:
+        statement: Json = {"type": "report", "title": self.words()}
+        statement["by"] = self.rng.choice(ORGANISATIONS)
+        on_fund = self.rng.random() < 0.7
+        statement |= {"fund": self.some_fund()} if on_fund else {"programme": PROGRAMMES[1]}
+        if self.extras and self.rng.random() < 0.5:
+            statement["indicator"] = {"name": self.words(), "value": self.amount(10**9, 6)}
+        return self.rng.choice(PLATFORMS), statement
+
     def spoilt(self) -> Post:
         """A statement with one thing wrong (now and then the change is harmless)."""
         platform, statement = self.rng.choice([*self.actions, self.again])()
@@ -233,6 +259,11 @@ class _Maker:
             wrongs += [{"policy": {}}, {"currency": "JPY"}, {"supersedes": 1}]
         if statement["type"] == "transfer":
             wrongs += [{"to_fund": statement["from_fund"]}]
+        if "quantity" in statement:
+            wrongs += [{"quantity": "9" * 12}, {"quantity": self.rng.choice(BAD_QUANTITIES)}]
+            wrongs += [{"type": "goods_out", "recipient": {"party": ORGANISATIONS[0]}}] * 2
+        if statement["type"] == "report":
+            wrongs += [{"by": "nobody"}, {"programme": "nothing"}, {"text_digest": "x"}]
         pick = self.rng.randrange(len(wrongs) + 2)
         if pick < len(wrongs):
             return platform, statement | wrongs[pick]

@@ -1,4 +1,4 @@
-"""The fold of this folder against vectors/books.json, and the case too large for that file."""
+"""The fold of this folder against the vectors, and the case too large for them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ import pytest
 
 from .fold import Fold
 
-VECTORS = Path(__file__).parent.parent / "vectors" / "books.json"
+VECTORS = Path(__file__).parent.parent / "vectors"
 EXPONENTS = {"IDR": 2, "USD": 2, "JPY": 0, "KWD": 3}
-SCENARIOS: list[dict[str, Any]] = json.loads(VECTORS.read_text("utf-8"))["scenarios"]
+MONEY, GOODS = (
+    json.loads((VECTORS / name).read_text("utf-8"))["scenarios"]
+    for name in ("books.json", "goods.json")
+)
+SCENARIOS: list[dict[str, Any]] = [*MONEY, *GOODS]
 
 
-def test_the_file_is_whole() -> None:
-    assert len(SCENARIOS) == 24
-    assert sum(len(scenario["steps"]) for scenario in SCENARIOS) == 704
+def test_the_files_are_whole() -> None:
+    assert [len(MONEY), len(GOODS)] == [24, 15]
+    assert [sum(len(s["steps"]) for s in some) for some in (MONEY, GOODS)] == [704, 186]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario["name"])
@@ -30,7 +34,8 @@ def test_scenario(scenario: dict[str, Any]) -> None:
         if "refused" in step:
             assert (answer, fold.size) == (step["refused"], index), context
         else:
-            assert (answer, index) == (step.get("totals", []), step["index"]), context
+            pinned = step.get("goods", step.get("totals", []))
+            assert (answer, index) == (pinned, step["index"]), context
 
 
 def money(kind: str, ref: int, **more: Any) -> dict[str, Any]:

@@ -27,9 +27,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 if __package__:
-    from . import fold
+    from . import fold, signing
 else:  # run as a script
     import fold  # type: ignore[import-not-found,no-redef]
+    import signing  # type: ignore[import-not-found,no-redef]
 
 Read = Callable[[str], bytes]  # raises FileNotFoundError for what is not there
 TILE_WIDTH = 256
@@ -245,7 +246,7 @@ class _Audit:
     def __init__(self, read: Read, vkey: str, known: bytes | None) -> None:
         self.read, self.vkey, self.known = read, vkey, known
         self.key = Verifier.parse(vkey)
-        self.books: fold.Fold | None = fold.Fold(parties=set())
+        self.books: signing.SignedFold | None = signing.SignedFold(parties=set())
         self.report = Report(origin=self.key.name)
         self.recorded_at = ""
         self.leaves: list[bytes] = []
@@ -294,6 +295,8 @@ class _Audit:
                 raise Fault(index, "leaf hash", f"{in_tile.hex()} (tile)", f"{leaf.hex()} (entry)")
             self.entry(index, bundle[at + 2 : end])
             self.leaves.append(leaf)
+            if self.books is not None:
+                self.books.leaves.append(leaf.hex())
             at = end
         last = first + width - 1
         if (at, width * 32) != (len(bundle), len(tile)):
@@ -335,10 +338,12 @@ class _Audit:
         except fold.Refused as refusal:
             raise Fault(index, refusal.code, refusal.wanted, refusal.found) from None
         if totals is not None:
-            wanted = fold.canonical(totals) if totals else b"none"
-            found = fold.canonical(entry["totals"]) if "totals" in entry else b"none"
-            if wanted != found:
-                raise Fault(index, "totals", wanted.decode(), found.decode())
+            is_goods = statement["type"] in fold.GOODS
+            for name, lines in (("totals", not is_goods), ("goods", is_goods)):
+                wanted = fold.canonical(totals) if totals and lines else b"none"
+                found = fold.canonical(entry[name]) if name in entry else b"none"
+                if wanted != found:
+                    raise Fault(index, name, wanted.decode(), found.decode())
 
     def shape(
         self, index: int, raw: bytes, entry: fold.Json
@@ -377,14 +382,11 @@ class _Audit:
         self, index: int, platform: str, statement: fold.Json, entry: fold.Json
     ) -> list[fold.Json] | None:
         """The totals this fold gives; None where it cannot say."""
-        unchecked = [f"field {name}" for name in fold.unchecked(statement)]
-        unchecked += [f"field {name}" for name in ("signatures", "goods") if name in entry]
-        for what in unchecked:
-            self.report.not_understood.append((index, what))
         if self.books is None:
             return None
         try:
-            totals: list[fold.Json] = self.books.admit(platform, statement)
+            signatures = entry.get("signatures", ())
+            totals: list[fold.Json] = self.books.admit(platform, statement, signatures)
             return totals
         except fold.Refused as refusal:
             if refusal.code == "not_supported":

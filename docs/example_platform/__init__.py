@@ -1,0 +1,1 @@
+"""An example of a platform: payment notifications come in, each payment is booked once."""
