@@ -51,7 +51,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ledger.create_key(platform)
     things = [fund("air"), fund("gizi"), programme("p-1"), programme("p-2")]
     ledger.post(PLATFORM, things)
-    ledger.post(PLATFORM, [donation("gizi" if n % 2 else "air", f"gift-{n}") for n in range(540)])
+    ledger.post(PLATFORM, [donation("gizi" if n % 2 else "air", f"gift-{n}") for n in range(530)])
     for n in (20, 30):  # each leaves a hole, and something that cannot be given back again
         ledger.post(PLATFORM, [refund(n, f"refund-{n}", amount="400")])
     paid = ledger.post(PLATFORM, [disbursement("gizi")]).entries[0].index
