@@ -11,6 +11,8 @@ AMANAH_DATABASE ?= var/demo/amanah.db
 PYTEST_ARGS ?= -n auto --dist loadgroup
 SEED ?= 1
 COUNT ?= 100000
+SECONDS ?= 300
+CLIENTS ?= 2500
 FOREIGN := .venv-foreign
 
 BIN := $(VENV)/bin
@@ -24,12 +26,12 @@ INSTALL := $(PIP) install $(WHEELS) --require-hashes
 # The project stays editable, so a change in the code needs no new install.
 INSTALL_SELF := $(PIP) install --no-deps --no-build-isolation --editable .
 
-.PHONY: help run test foreign coverage mutants bench fuzz fuzz-parsers lint format sbom requirements clean
+.PHONY: help run test foreign coverage mutants bench surge fuzz fuzz-parsers lint format sbom requirements clean
 .DEFAULT_GOAL := help
 
 help:
 	@sed -n '2,4s/^# \{0,1\}//p' Makefile
-	@echo "Also: make foreign | coverage | mutants | bench | fuzz | fuzz-parsers | lint | format | sbom | requirements | clean"
+	@echo "Also: make foreign | coverage | mutants | bench | surge | fuzz | fuzz-parsers | lint | format | sbom | requirements | clean"
 	@echo "Variables: PYTHON=$(PYTHON) PORT=$(PORT) AMANAH_DATABASE=$(AMANAH_DATABASE) PYTEST_ARGS='$(PYTEST_ARGS)'"
 
 run: $(VENV)/.runtime
@@ -66,6 +68,10 @@ fuzz-parsers: $(VENV)/.deep
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
+
+# Far more clients than can be served: nothing that was acknowledged may be lost.
+surge: $(VENV)/.dev
+	$(BIN)/python -m bench.surge --seconds $(SECONDS) --clients $(CLIENTS)
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m fuzz --seed $(SEED) --count $(COUNT)

@@ -15,6 +15,9 @@ from ledger.commands.running import gunicorn_command
 
 ROOT = Path(__file__).parents[1]
 WORKERS = 2
+# One key and one address send more than any that are not a benchmark, and nobody asks for metrics.
+OWN_SETTINGS = {"AMANAH_METRICS_BIND": "127.0.0.1:0"}
+OWN_SETTINGS |= dict.fromkeys(("AMANAH_KEY_RATE", "AMANAH_ADDRESS_RATE"), "100000000")
 
 
 def noop_command(address: str) -> list[str]:
@@ -44,7 +47,7 @@ def serving(
         process = subprocess.Popen(
             command(f"fd://{listener.fileno()}"),
             cwd=ROOT,
-            env=os.environ | {"AMANAH_DATABASE": str(database)},
+            env=os.environ | {"AMANAH_DATABASE": str(database), **OWN_SETTINGS},
             stdout=output,
             stderr=output,
             pass_fds=[listener.fileno()],

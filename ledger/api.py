@@ -7,26 +7,40 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 
+from ledger.answering import (
+    PAGE_MAX,
+    TYPES,
+    bad_query,
+    bytes_answer,
+    conditional,
+    current_ledger,
+    entry_json,
+    json_answer,
+    limit_of,
+    links_of,
+    one_of,
+    path_index,
+    prefers,
+    query_of,
+    whole,
+)
 from ledger.audit import prove_receipt
 from ledger.batches import BATCH_MAX, BODY_BYTES_MAX
 from ledger.disclosure import asked_for, digest
 from ledger.entry import (
     ENTRY_BYTES_MAX,
     FORMAT,
-    INTEGER_MAX,
     STATEMENT_BYTES_MAX,
     entry_hash,
 )
 from ledger.errors import (
-    BadQuery,
     FormatError,
     NotAuthenticated,
     NotFound,
@@ -44,40 +58,36 @@ from ledger.tlog.merkle import prove_consistency, prove_inclusion, root_at
 from ledger.tlog.note import VerifierKey
 from ledger.tlog.tile import parse_bundle_path, parse_tile_path
 
-PAGE_DEFAULT, PAGE_MAX = 100, 1_000
-_WHOLE = re.compile(r"0|[1-9][0-9]{0,15}")
 _FILTERS = ("fund", "type", "party", "programme", "platform")
 _IMMUTABLE = "public, max-age=31536000, immutable"
-_MUTABLE = "no-cache"
 
 bp = Blueprint("api", __name__)
-
-
-def current_ledger() -> Ledger:
-    ledger: Ledger = current_app.extensions["amanah"]
-    return ledger
 
 
 def response_of(reply: Reply) -> Response:
     return Response(reply.body, reply.status, headers=list(reply.headers))
 
 
+_SEND_A_KEY = "send an API key: `Authorization: Bearer amanah_...`"
+
+
 # -- posting, in two halves, so that an event loop can wait in between (asgi.py)
 
 
-def begin_post(ledger: Ledger, authorization: str, media_type: str, body: bytes) -> Pending:
-    """Read a post up to where it must wait for the disk. Raises what refuses it."""
-    if not authorization and may_be_keyless(body):
-        platform = None
-    else:
-        platform = _authorized(ledger, authorization, WRITE).platform
+def begin_post(ledger: Ledger, key: ApiKey | None, media_type: str, body: bytes) -> Pending:
+    """Read a post up to where it must wait for the disk. Raises what refuses it.
+
+    key: None for one without an API key, which an acknowledgement may be.
+    """
+    if key is None and not may_be_keyless(body):
+        raise NotAuthenticated(_SEND_A_KEY)
     if media_type != "application/json":
         raise UnsupportedMedia("send the post as `Content-Type: application/json`")
     if len(body) > BODY_BYTES_MAX:
         raise TooLarge(f"a post has at most {BODY_BYTES_MAX} bytes; send several")
     submission = read_submission(body, ledger.currencies, ledger.now())
-    if platform is not None:
-        return ledger.pending(platform, submission)
+    if key is not None:
+        return ledger.pending(key.platform, submission)
     pending = ledger.pending(_by_itself(submission), submission)
     # Whoever needs no key must not cost those who have one the time under the lock.
     ledger.sequencer.try_alone(pending)
@@ -91,12 +101,12 @@ def end_post(sealed: Sealed) -> Reply:
             "index": entry.index,
             "leaf_hash": entry.leaf_hash.hex(),
             "replayed": entry.replayed,
-            "links": _links(entry.index),
+            "links": links_of(entry.index),
         }
         for entry in sealed.entries
     ]
     body = json_body({"entries": entries, "checkpoint": sealed.checkpoint.decode()})
-    headers = (("Content-Type", _TYPES["json"]), ("Cache-Control", "no-store"))
+    headers = (("Content-Type", TYPES["json"]), ("Cache-Control", "no-store"))
     return Reply(200 if sealed.all_replayed else 201, headers, body)
 
 
@@ -112,14 +122,16 @@ def _by_itself(submission: Submission) -> str:
     return by
 
 
-def _authorized(ledger: Ledger, authorization: str, scope: str) -> ApiKey:
-    """The API key of an Authorization header, if it has `scope`."""
+def key_of_post(ledger: Ledger, authorization: str) -> ApiKey | None:
+    """The API key that a post is sent with, if it may post; None when it is sent without any."""
+    if not authorization:
+        return None
     kind, _, secret = authorization.partition(" ")
     if kind != "Bearer" or not secret:
-        raise NotAuthenticated("send an API key: `Authorization: Bearer amanah_...`")
+        raise NotAuthenticated(_SEND_A_KEY)
     key = ledger.authenticate(secret)
-    if scope not in key.scopes:
-        raise NotPermitted(f"the API key {key.key_id} lacks the scope {scope!r}")
+    if WRITE not in key.scopes:
+        raise NotPermitted(f"the API key {key.key_id} lacks the scope {WRITE!r}")
     return key
 
 
@@ -127,8 +139,8 @@ def _authorized(ledger: Ledger, authorization: str, scope: str) -> ApiKey:
 def post_entries() -> Response:
     """Seal one statement or an atomic batch; the answer is already under a signed checkpoint."""
     ledger = current_ledger()
-    authorization = request.headers.get("Authorization", "")
-    pending = begin_post(ledger, authorization, request.mimetype, request.get_data(cache=False))
+    key = key_of_post(ledger, request.headers.get("Authorization", ""))
+    pending = begin_post(ledger, key, request.mimetype, request.get_data(cache=False))
     return response_of(end_post(ledger.sequencer.append(pending)))
 
 
@@ -138,10 +150,10 @@ def post_entries() -> Response:
 @bp.get("/v1/entries")
 def get_entries() -> Response:
     """Entries in order, filtered and paged."""
-    query = _query("order", "after", "limit", "ref", *_FILTERS)
-    newest_first = _one_of(query, "order", ("asc", "desc")) == "desc"
-    after = _whole(query, "after") if "after" in query else None
-    limit = _limit(query)
+    query = query_of("order", "after", "limit", "ref", *_FILTERS)
+    newest_first = one_of(query, "order", ("asc", "desc")) == "desc"
+    after = whole(query, "after") if "after" in query else None
+    limit = limit_of(query)
     terms = [(name, query[name]) for name in _FILTERS if name in query]
     store = current_ledger().store
     if "ref" in query:
@@ -150,9 +162,9 @@ def get_entries() -> Response:
         found = store.find(terms, after, limit + 1, newest_first)
     more = len(found) > limit
     found = found[:limit]
-    entries = b",".join(_entry_json(data) for _, data in found)
+    entries = b",".join(entry_json(data) for _, data in found)
     last = str(found[-1][0]) if more else "null"
-    response = _bytes(b'{"entries":[' + entries + b'],"next":' + last.encode() + b"}", "json")
+    response = bytes_answer(b'{"entries":[' + entries + b'],"next":' + last.encode() + b"}", "json")
     if more:
         following = urlencode({**query, "after": last})
         response.headers["Link"] = f'</v1/entries?{following}>; rel="next"'
@@ -164,7 +176,7 @@ def _by_ref(
 ) -> list[tuple[int, bytes]]:
     """The one entry of a platform's ref, if the other filters let it pass."""
     if "platform" not in query:
-        _bad_query("ref", "a ref is unique per platform; name the `platform` too")
+        bad_query("ref", "a ref is unique per platform; name the `platform` too")
     store = current_ledger().store
     index = store.index_of_ref(query["platform"], query["ref"])
     if index is None or (
@@ -177,18 +189,18 @@ def _by_ref(
 @bp.get("/v1/entries/<index>")
 def get_entry(index: str) -> Response:
     """One entry; its exact bytes for `Accept: application/octet-stream`."""
-    data = current_ledger().store.entry_bytes(_path_index(index))
+    data = current_ledger().store.entry_bytes(path_index(index))
     tag = entry_hash(data).hex()
-    if _prefers("application/json", "application/octet-stream") == "application/octet-stream":
-        response = _bytes(data, "octet-stream")
+    if prefers("application/json", "application/octet-stream") == "application/octet-stream":
+        response = bytes_answer(data, "octet-stream")
     else:
-        beside = json_body(_beside(int(index), data) | {"links": _links(int(index))})
-        response = _bytes(_entry_json(data)[:-1] + b"," + beside[1:], "json")
+        beside = json_body(_beside(int(index), data) | {"links": links_of(int(index))})
+        response = bytes_answer(entry_json(data)[:-1] + b"," + beside[1:], "json")
         tag += f"-{sha256(beside).hexdigest()[:16]}"  # an erasure changes what is beside
     response.vary.add("Accept")
     # The two forms share an address, so their tags must differ.
     response.set_etag(f"{tag}-{response.mimetype}")
-    return _conditional(response)
+    return conditional(response)
 
 
 def _beside(index: int, entry_bytes: bytes) -> dict[str, Any]:
@@ -206,14 +218,14 @@ def _beside(index: int, entry_bytes: bytes) -> dict[str, Any]:
 @bp.get("/v1/entries/<index>/receipt")
 def get_receipt(index: str) -> Response:
     """The proof that an entry is in the log: a .tlog-proof, or JSON when asked for."""
-    ledger, number = current_ledger(), _path_index(index)
+    ledger, number = current_ledger(), path_index(index)
     data = ledger.store.entry_bytes(number)
     note = ledger.store.checkpoint()
     checkpoint = _published(note, ledger.vkeys[0])
     nodes = ledger.store.nodes(checkpoint.size)
     proof = prove_receipt(data, number, note, checkpoint.size, nodes.node)
-    if _prefers("text/plain", "application/json") == "text/plain":
-        response = _bytes(proof.format(), "plain")
+    if prefers("text/plain", "application/json") == "text/plain":
+        response = bytes_answer(proof.format(), "plain")
         name = f"{number}.tlog-proof"
         response.headers["Content-Disposition"] = f'inline; filename="{name}"'
     else:
@@ -225,76 +237,11 @@ def get_receipt(index: str) -> Response:
             "checkpoint": note.decode(),
             "witnessed": False,
         }
-        response = _bytes(_entry_json(data)[:-1] + b"," + json.dumps(rest).encode()[1:], "json")
+        response = bytes_answer(
+            entry_json(data)[:-1] + b"," + json.dumps(rest).encode()[1:], "json"
+        )
     response.vary.add("Accept")
     return response
-
-
-# -- what is registered
-
-
-@bp.get("/v1/parties")
-def get_parties() -> Response:
-    """Every party, in order of id."""
-    return _registered_page("party", "parties")
-
-
-@bp.get("/v1/parties/<item_id>")
-def get_party(item_id: str) -> Response:
-    """A party's current statement and the index that proves it."""
-    return _json(_registered("party", item_id, current_ledger().store.registered("party", item_id)))
-
-
-@bp.get("/v1/programmes")
-def get_programmes() -> Response:
-    """Every programme, in order of id."""
-    return _registered_page("programme", "programmes")
-
-
-@bp.get("/v1/programmes/<item_id>")
-def get_programme(item_id: str) -> Response:
-    """A programme's current statement and the index that proves it."""
-    index = current_ledger().store.registered("programme", item_id)
-    return _json(_registered("programme", item_id, index))
-
-
-@bp.get("/v1/funds")
-def get_funds() -> Response:
-    """Every fund with its position, in order of id."""
-    query = _query("after", "limit")
-    limit = _limit(query)
-    rows = current_ledger().store.funds(query.get("after", ""), limit + 1)
-    items = [_fund(row.fund_id, row.index, row.last) for row in rows[:limit]]
-    return _page("funds", items, len(rows) > limit, query)
-
-
-@bp.get("/v1/funds/<item_id>")
-def get_fund(item_id: str) -> Response:
-    """A fund's current statement and its position, each with the index that proves it."""
-    row = current_ledger().store.fund(item_id)
-    return _json(_fund(row.fund_id, row.index, row.last))
-
-
-def _registered_page(kind: str, name: str) -> Response:
-    query = _query("after", "limit")
-    limit = _limit(query)
-    rows = current_ledger().store.all_registered(kind, query.get("after", ""), limit + 1)
-    items = [_registered(kind, item_id, index) for item_id, index in rows[:limit]]
-    return _page(name, items, len(rows) > limit, query)
-
-
-def _registered(kind: str, item_id: str, index: int) -> dict[str, Any]:
-    entry = json.loads(current_ledger().store.entry_bytes(index))
-    return {"id": item_id, "index": index, kind: entry["statement"], "links": _links(index)}
-
-
-def _fund(fund_id: str, index: int, last: int | None) -> dict[str, Any]:
-    fund = _registered("fund", fund_id, index)
-    if last is not None:
-        totals = json.loads(current_ledger().store.entry_bytes(last))["totals"]
-        fund["totals"] = next(total for total in totals if total["fund"] == fund_id)
-        fund["totals_index"] = last
-    return fund
 
 
 # -- proofs
@@ -303,13 +250,13 @@ def _fund(fund_id: str, index: int, last: int | None) -> dict[str, Any]:
 @bp.get("/v1/proofs/inclusion")
 def get_inclusion() -> Response:
     """RFC 6962 inclusion proof of `index` in the tree of the first `size` entries."""
-    query = _query("index", "size")
-    index, size = _whole(query, "index"), _tree_size(query, "size")
+    query = query_of("index", "size")
+    index, size = whole(query, "index"), _tree_size(query, "size")
     if index >= size:
-        _bad_query("index", f"{index} is outside a tree of {size}")
+        bad_query("index", f"{index} is outside a tree of {size}")
     ledger = current_ledger()
     nodes = ledger.store.nodes(size)
-    return _json(
+    return json_answer(
         {
             "index": index,
             "size": size,
@@ -323,12 +270,12 @@ def get_inclusion() -> Response:
 @bp.get("/v1/proofs/consistency")
 def get_consistency() -> Response:
     """RFC 6962 consistency proof between the trees of the first `from` and `to` entries."""
-    query = _query("from", "to")
+    query = query_of("from", "to")
     old, new = _tree_size(query, "from"), _tree_size(query, "to")
     if old > new:
-        _bad_query("from", f"{old} is larger than `to`, {new}")
+        bad_query("from", f"{old} is larger than `to`, {new}")
     nodes = current_ledger().store.nodes(new)
-    return _json(
+    return json_answer(
         {
             "from": old,
             "to": new,
@@ -340,9 +287,9 @@ def get_consistency() -> Response:
 
 
 def _tree_size(query: dict[str, str], name: str) -> int:
-    size = _whole(query, name)
+    size = whole(query, name)
     if size == 0:
-        _bad_query(name, "the empty tree proves nothing; sizes begin at 1")
+        bad_query(name, "the empty tree proves nothing; sizes begin at 1")
     if size > (held := current_ledger().store.size()):
         raise NotFound(f"{name}={size}: the ledger holds {held} entries so far")
     return size
@@ -356,7 +303,7 @@ def get_ledger() -> Response:
     """What this ledger is, how far it is, and what it takes."""
     ledger = current_ledger()
     published = _published(ledger.store.checkpoint(), ledger.vkeys[0])
-    return _json(
+    return json_answer(
         {
             "format": FORMAT,
             "origin": ledger.origin,
@@ -379,7 +326,7 @@ def get_ledger() -> Response:
 @bp.get("/checkpoint")
 def get_checkpoint() -> Response:
     """The newest published checkpoint, a signed note."""
-    return _bytes(current_ledger().store.checkpoint(), "plain")
+    return bytes_answer(current_ledger().store.checkpoint(), "plain")
 
 
 @bp.get("/tile/<path:path>")
@@ -391,7 +338,7 @@ def get_tile(path: str) -> Response:
         if path.startswith("entries/"):
             response = _compressed(store.bundle(*parse_bundle_path(whole)))
         else:
-            response = _bytes(store.tile(parse_tile_path(whole)), "octet-stream")
+            response = bytes_answer(store.tile(parse_tile_path(whole)), "octet-stream")
     except FormatError as error:
         raise NotFound(str(error)) from error
     response.headers["Cache-Control"] = _IMMUTABLE
@@ -411,10 +358,10 @@ def _gzipped(bundle: bytes) -> bytes:
 
 def _compressed(bundle: bytes) -> Response:
     if request.accept_encodings.quality("gzip") > 0:
-        response = _bytes(_gzipped(bundle), "octet-stream")
+        response = bytes_answer(_gzipped(bundle), "octet-stream")
         response.headers["Content-Encoding"] = "gzip"
     else:
-        response = _bytes(bundle, "octet-stream")
+        response = bytes_answer(bundle, "octet-stream")
     response.vary.add("Accept-Encoding")
     return response
 
@@ -427,13 +374,13 @@ def get_root() -> Response:
     """Where to go from here."""
     names = ("/v1/ledger", "/v1/entries", "/v1/funds", "/v1/programmes", "/v1/parties")
     links = [*names, "/checkpoint", "/docs", "/openapi.json"]
-    return _json({"ledger": current_ledger().origin, "links": links})
+    return json_answer({"ledger": current_ledger().origin, "links": links})
 
 
 @bp.get("/healthz")
 def get_health() -> Response:
     """The process answers."""
-    return _json({"status": "ok"})
+    return json_answer({"status": "ok"})
 
 
 @bp.get("/readyz")
@@ -441,97 +388,4 @@ def get_readiness() -> Response:
     """The next post would be sealed; else 503, saying why not."""
     ledger = current_ledger()
     ledger.sequencer.check()
-    return _json({"status": "ready", "size": ledger.store.size()})
-
-
-# -- what the views share
-
-
-def _json(value: Any, status: int = 200) -> Response:
-    response = _bytes(json_body(value), "json")
-    response.status_code = status
-    return response
-
-
-_TYPES = {
-    "json": "application/json",
-    "plain": "text/plain; charset=utf-8",
-    "octet-stream": "application/octet-stream",
-}
-
-
-def _bytes(data: bytes, kind: str) -> Response:
-    return Response(data, content_type=_TYPES[kind], headers=[("Cache-Control", _MUTABLE)])
-
-
-def _conditional(response: Response) -> Response:
-    return response.make_conditional(request)  # type: ignore[return-value]  # werkzeug's own class
-
-
-def _entry_json(data: bytes) -> bytes:
-    return b'{"entry":' + data + b',"leaf_hash":"' + entry_hash(data).hex().encode() + b'"}'
-
-
-def _links(index: int) -> dict[str, str]:
-    return {"self": f"/v1/entries/{index}", "receipt": f"/v1/entries/{index}/receipt"}
-
-
-def _page(name: str, items: list[dict[str, Any]], more: bool, query: dict[str, str]) -> Response:
-    last = items[-1]["id"] if more else None
-    response = _json({name: items, "next": last})
-    if last is not None:
-        following = urlencode({**query, "after": last})
-        response.headers["Link"] = f'</v1/{name}?{following}>; rel="next"'
-    return response
-
-
-def _prefers(first: str, second: str) -> str:
-    """Which of two media types the client would rather have; `first` when it does not say."""
-    return request.accept_mimetypes.best_match([first, second], default=first)
-
-
-def _path_index(text: str) -> int:
-    if not _WHOLE.fullmatch(text) or int(text) > INTEGER_MAX:
-        raise NotFound(f"{text[:40]!r} is not an index")
-    return int(text)
-
-
-def _query(*names: str) -> dict[str, str]:
-    """The query parameters, each at most once and none beside `names`. Raises BadQuery."""
-    query = {}
-    try:
-        given = list(request.args.lists())
-    except UnicodeDecodeError as error:
-        raise BadQuery("the query is not UTF-8; write it in percent-encoding") from error
-    for name, values in given:
-        if name not in names:
-            _bad_query(name, "unknown; this path takes " + ", ".join(names))
-        if len(values) > 1:
-            _bad_query(name, "given more than once")
-        query[name] = values[0]
-    return query
-
-
-def _whole(query: dict[str, str], name: str) -> int:
-    text = query.get(name, "")
-    if not _WHOLE.fullmatch(text) or int(text) > INTEGER_MAX:
-        _bad_query(name, f"expected a whole number of at most {INTEGER_MAX}")
-    return int(text)
-
-
-def _limit(query: dict[str, str]) -> int:
-    limit = _whole(query, "limit") if "limit" in query else PAGE_DEFAULT
-    if not 1 <= limit <= PAGE_MAX:
-        _bad_query("limit", f"expected 1 to {PAGE_MAX}")
-    return limit
-
-
-def _one_of(query: dict[str, str], name: str, words: tuple[str, ...]) -> str:
-    word = query.get(name, words[0])
-    if word not in words:
-        _bad_query(name, "expected " + " or ".join(words))
-    return word
-
-
-def _bad_query(name: str, detail: str) -> NoReturn:
-    raise BadQuery(f"query parameter {name!r}: {detail}")
+    return json_answer({"status": "ready", "size": ledger.store.size()})

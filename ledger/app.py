@@ -12,14 +12,16 @@ import secrets
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from ledger import api, web
+from ledger import api, api_views, logs, web
 from ledger.batches import BODY_BYTES_MAX
 from ledger.config import Config
 from ledger.errors import NotFound
-from ledger.problems import SECURITY_HEADERS, is_ours, problem, problem_of
+from ledger.problems import READER_HEADERS, SECURITY_HEADERS, is_ours, problem, problem_of
 from ledger.service import Ledger
 
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+# What log and metrics ask afterwards: the pattern of the path, and the code of a problem.
+ROUTE, CODE = "amanah.route", "amanah.code"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -33,6 +35,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.url_map.merge_slashes = False  # a tile has one path; nothing redirects to it
     app.extensions["amanah"] = Ledger.open(config.database)
     app.register_blueprint(api.bp)
+    app.register_blueprint(api_views.bp)
     app.register_blueprint(web.bp)
     app.before_request(_name_request)
     app.after_request(_finish)
@@ -46,11 +49,6 @@ def request_id_of(given: str | None) -> str:
     return given if given and _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
-def log_line(request_id: str, error: Exception) -> str:
-    """What the log says of an error of ours."""
-    return f"request {request_id}: {error!r}\n"
-
-
 def _name_request() -> None:
     g.request_id = request_id_of(request.headers.get("X-Request-Id"))
     if request.environ["PATH_INFO"].startswith("//"):
@@ -59,27 +57,30 @@ def _name_request() -> None:
 
 
 def _finish(response: Response) -> Response:
+    if request.url_rule is not None:
+        request.environ[ROUTE] = request.url_rule.rule
     response.headers["X-Request-Id"] = g.request_id
     response.headers.pop("Date", None)  # the server gives it; a conditional answer has one too
     for name, value in SECURITY_HEADERS:
         response.headers.setdefault(name, value)
     if request.method in ("GET", "HEAD"):
-        # Everything readable is public: any page may fetch it and check it.
-        response.headers["Access-Control-Allow-Origin"] = "*"
-        response.headers["Access-Control-Expose-Headers"] = "ETag, Link, X-Request-Id"
-        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        for name, value in READER_HEADERS:
+            response.headers[name] = value
     return response
 
 
 def _error(error: Exception) -> Response:
     if is_ours(error):
-        request.environ["wsgi.errors"].write(log_line(g.request_id, error))
-    return api.response_of(problem_of(error, g.request_id))
+        logs.failed(g.request_id, error)
+    reply = problem_of(error, g.request_id)
+    request.environ[CODE] = reply.code
+    return api.response_of(reply)
 
 
 def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
     code = _HTTP_CODES.get(status, "http_error")
+    request.environ[CODE] = code
     response = api.response_of(problem(status, code, error.description or error.name, g.request_id))
     for name, value in error.get_headers():
         if name == "Allow":

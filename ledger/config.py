@@ -6,6 +6,7 @@ docs/operate.md lists them for operators; a test compares that list with this on
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,13 @@ DEFAULTS: dict[str, str] = {
     "AMANAH_STATE": "",
     "AMANAH_ORIGIN": "",
     "AMANAH_OPERATOR": "",
+    "AMANAH_METRICS_BIND": "127.0.0.1:9464",
+    "AMANAH_KEY_RATE": "60000",
+    "AMANAH_ADDRESS_RATE": "30000",
 }
+_OFF = "off"
+_RATE = re.compile(r"[1-9][0-9]{0,8}")
+_BIND = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]]+):(?P<port>0|[1-9][0-9]{0,4})")
 
 
 class Config(NamedTuple):
@@ -28,7 +35,8 @@ class Config(NamedTuple):
 
     database: the ledger's SQLite file. api_key: for posting to a remote ledger. state: where
     `verify` remembers the checkpoints it has seen. origin, operator: what `init` calls a new
-    ledger and who runs it, empty when not said.
+    ledger and who runs it, empty when not said. metrics_bind: (host, port) where Prometheus
+    asks, None for nowhere. key_rate, address_rate: requests a minute, None for any number.
     """
 
     database: Path
@@ -36,6 +44,9 @@ class Config(NamedTuple):
     state: Path
     origin: str
     operator: str
+    metrics_bind: tuple[str, int] | None
+    key_rate: int | None
+    address_rate: int | None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
@@ -54,7 +65,30 @@ class Config(NamedTuple):
             Path(state) if state else user_state_path("amanah", appauthor=False),
             _setting(environment, "AMANAH_ORIGIN"),
             _setting(environment, "AMANAH_OPERATOR"),
+            _bind(_setting(environment, "AMANAH_METRICS_BIND")),
+            _rate("AMANAH_KEY_RATE", _setting(environment, "AMANAH_KEY_RATE")),
+            _rate("AMANAH_ADDRESS_RATE", _setting(environment, "AMANAH_ADDRESS_RATE")),
         )
+
+
+def _bind(value: str) -> tuple[str, int] | None:
+    if value == _OFF:
+        return None
+    match = _BIND.fullmatch(value)
+    if match is None or int(match["port"]) > 65_535:
+        raise SetupError(
+            f"AMANAH_METRICS_BIND={value!r} is not an address and port, such as 127.0.0.1:9464 or "
+            f"[::1]:9464, nor {_OFF!r}"
+        )
+    return match["host"].strip("[]"), int(match["port"])
+
+
+def _rate(name: str, value: str) -> int | None:
+    if value == _OFF:
+        return None
+    if not _RATE.fullmatch(value):
+        raise SetupError(f"{name}={value!r} is not a number of requests a minute, nor {_OFF!r}")
+    return int(value)
 
 
 def _setting(environment: Mapping[str, str], name: str) -> str:

@@ -171,6 +171,22 @@ class Unavailable(LedgerError):
     code = "unavailable"
 
 
+class Overloaded(LedgerError):
+    """More is asked at once than is taken in; nothing was read, send the same again in a moment."""
+
+    code = "overloaded"
+
+
+class RateLimited(LedgerError):
+    """A key or an address asked for more than its share; `headers` say when there is more."""
+
+    code = "rate_limited"
+
+    def __init__(self, detail: str, headers: Sequence[tuple[str, str]]) -> None:
+        super().__init__(detail)
+        self.headers = tuple(headers)
+
+
 class SetupError(LedgerError):
     """A file or setting is missing, unsafe or wrong; the message says how to mend it."""
 

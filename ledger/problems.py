@@ -9,7 +9,14 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from ledger.errors import REFUSALS, FormatError, LedgerError, RefConflict, Refusal
+from ledger.errors import (
+    REFUSALS,
+    FormatError,
+    LedgerError,
+    RateLimited,
+    RefConflict,
+    Refusal,
+)
 
 # code -> HTTP status; every Refusal that is not listed is 422.
 STATUSES = {
@@ -21,13 +28,16 @@ STATUSES = {
     "insufficient_scope": 403,
     "not_found": 404,
     "method_not_allowed": 405,
+    "request_timeout": 408,
     "ref_conflict": 409,
     "stale": 409,
     "key_taken": 409,
     "too_large": 413,
     "unsupported_media_type": 415,
+    "rate_limited": 429,
     "internal": 500,
     "clock": 503,
+    "overloaded": 503,
     "rolled_back": 503,
     "setup": 503,  # such as a damaged high-water file: for the operator to mend
     "unavailable": 503,
@@ -42,6 +52,9 @@ MEANINGS = REFUSALS | {
     "too_large": "The request is larger than this ledger reads.",
     "unsupported_media_type": "The body is not declared as application/json.",
     "invalid_query": "A query parameter is unknown, repeated or not spelled as it must be.",
+    "request_timeout": "The request came too slowly, and its connection was closed.",
+    "rate_limited": "This API key or address asked for more than its share of the last minute.",
+    "overloaded": "More is asked of the ledger at once than it takes in; nothing was read.",
     "http_error": "The request is not one that HTTP servers answer.",
     "clock": "The ledger's clock cannot be trusted to date an entry; its operator must look.",
     "rolled_back": "The ledger's database is older than what was handed out; sealing has stopped.",
@@ -113,6 +126,12 @@ ADVICE = {
     "too_large": "Send at most 4 MiB at once: divide the batch.",
     "unsupported_media_type": "Send the header `Content-Type: application/json`.",
     "invalid_query": "Use each parameter that the detail names at most once. /docs lists them all.",
+    "request_timeout": "Send the whole request within half a minute: a smaller batch, or over a "
+    "faster line. Nothing was read.",
+    "rate_limited": "Wait for the seconds in `Retry-After`; `RateLimit` says what is left. Post in "
+    "batches, which count as one request, or ask the operator for a higher rate.",
+    "overloaded": "Send the same again after the time in `Retry-After`. Post in batches, and over "
+    "fewer connections.",
     "http_error": "Look at the request itself: its headers, its length, its address.",
     "clock": "Send the same post again later. The operator sets the clock right and restarts.",
     "rolled_back": "Keep your receipts and checkpoints. The operator must put the newest database "
@@ -129,15 +148,29 @@ SECURITY_HEADERS = (
     ("Referrer-Policy", "no-referrer"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
 )
+# On every answer to a GET. Everything readable is public: any page may fetch it and check it.
+READER_HEADERS = (
+    ("Access-Control-Allow-Origin", "*"),
+    (
+        "Access-Control-Expose-Headers",
+        "ETag, Link, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id",
+    ),
+    ("Cross-Origin-Resource-Policy", "cross-origin"),
+)
 _RETRY_AFTER_S = 1
 
 
 class Reply(NamedTuple):
-    """What is answered, before anybody's response class."""
+    """What is answered, before anybody's response class. code: of a problem."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    code: str = ""
+
+    def with_headers(self, headers: tuple[tuple[str, str], ...]) -> Reply:
+        """The same with more headers."""
+        return self._replace(headers=(*self.headers, *headers))
 
 
 def json_body(value: Any) -> bytes:
@@ -169,8 +202,10 @@ def problem_of(error: Exception, request_id: str) -> Reply:
         extra["errors"] = [{"pointer": f.pointer, "detail": f.detail} for f in error.faults]
     if isinstance(error, RefConflict):
         extra["index"] = error.index
-    status = status_of(error.code)
-    return problem(status, error.code, str(error), request_id, **extra)
+    reply = problem(status_of(error.code), error.code, str(error), request_id, **extra)
+    if isinstance(error, RateLimited):
+        reply = reply.with_headers(error.headers)
+    return reply
 
 
 def problem(status: int, code: str, detail: str, request_id: str, **extra: Any) -> Reply:
@@ -183,4 +218,4 @@ def problem(status: int, code: str, detail: str, request_id: str, **extra: Any) 
         headers.append(("Retry-After", str(_RETRY_AFTER_S)))
     if status == 401:
         headers.append(("WWW-Authenticate", "Bearer"))
-    return Reply(status, tuple(headers), json_body(document))
+    return Reply(status, tuple(headers), json_body(document), code)

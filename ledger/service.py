@@ -26,6 +26,7 @@ from ledger.store.texts import Erasure
 from ledger.target import post_of
 from ledger.tlog.note import SigningKey, VerifierKey, check_key_name
 from ledger.tripwire import suspect
+from ledger.viewing import Views
 from schemas.fields import Text
 
 REASON_MAX = 140  # characters of the reason for an erasure
@@ -49,6 +50,7 @@ class Ledger:
 
     def __init__(self, store: SqliteStore, signer: SigningKey, secret: bytes) -> None:
         self.store = store
+        self.views = Views(store)
         self.sequencer = Sequencer(store, signer)
         self._secret = secret
         self._kept_keys: dict[str, tuple[ApiKey, float]] = {}  # until when

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ledger.problems import MEANINGS
 from ledger.state import COUNTERS
+from ledger.views.figures import Money
 from openapi.fields import Json, whole
 from schemas.fields import HASH, ID
 
@@ -13,7 +14,7 @@ HEX: Json = {"type": "string", "pattern": f"^{HASH.pattern}$"}
 HEXES: Json = {"type": "array", "items": HEX}
 PARTY: Json = {"type": "string", "pattern": f"^{ID.pattern}$"}
 TEXT: Json = {"type": "string"}
-_TOTAL: Json = {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,4})?$"}
+TOTAL: Json = {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,4})?$"}
 _QUANTITY: Json = {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,11})(\.[0-9]{0,5}[1-9])?$"}
 _NOTE: Json = {"type": "string", "description": "A signed note (C2SP tlog-checkpoint)."}
 
@@ -43,7 +44,41 @@ def _registered(kind: str, **more: Json) -> Json:
     return _object(text, *more, **properties, **more)
 
 
-_COUNTERS = dict.fromkeys(COUNTERS, _TOTAL)
+def _viewed(description: str, kind: str, figures: Json, **more: Json) -> Json:
+    """What is registered, with its figures."""
+    shape = _registered(kind, **more)
+    properties = {**shape["properties"], "figures": figures, "as_of": ref("AsOf")}
+    return _object(description, *more, **properties)
+
+
+_TOTALS: dict[str, Json] = {
+    "totals": ref("Total"),
+    "totals_index": INDEX | {"description": "The entry that holds the totals, and proves them."},
+}
+_COUNTERS = dict.fromkeys(COUNTERS, TOTAL)
+_SUM: Json = {"type": "string", "pattern": r"^(0|[1-9][0-9]*)(\.[0-9]{1,4})?$"}
+_CURRENCY: Json = {"type": "string", "pattern": "^[A-Z]{3}$"}
+_BASIS_POINTS = whole() | {"type": ["integer", "null"]}
+_SHARE: dict[str, Json] = {
+    "amount": _SUM,
+    "of": _SUM,
+    "share_bp": _BASIS_POINTS | {"description": "Basis points; null where `of` is zero."},
+}
+_MEDIAN = _object(
+    "Half of the money, or more, waited no longer.",
+    median={
+        "type": ["string", "null"],
+        "pattern": r"^(0|-?[1-9][0-9]*)$",
+        "description": "Whole hours; null where no money is counted.",
+    },
+    over=_SUM | {"description": "The money that is counted."},
+)
+
+
+def _many(item: Json) -> Json:
+    return {"type": "array", "items": item}
+
+
 _ENTRY: dict[str, Json] = {"entry": ref("Entry"), "leaf_hash": HEX}
 
 SCHEMAS: dict[str, Json] = {
@@ -57,12 +92,12 @@ SCHEMAS: dict[str, Json] = {
         n=SIZE | {"description": "Which money entry of the fund this is, from 1."},
         prev=INDEX | {"description": "The fund's money entry before this one."},
         **_COUNTERS,
-        balance=_TOTAL,
+        balance=TOTAL,
         spans={
             "type": "array",
             "description": "The half-open intervals of the inflow line that this entry's money "
             "occupies.",
-            "items": {"type": "array", "items": _TOTAL, "minItems": 2, "maxItems": 2},
+            "items": {"type": "array", "items": TOTAL, "minItems": 2, "maxItems": 2},
         },
     ),
     "Stock": _object(
@@ -137,10 +172,116 @@ SCHEMAS: dict[str, Json] = {
     ),
     "RegisteredParty": _registered("party"),
     "RegisteredProgramme": _registered("programme"),
-    "RegisteredFund": _registered(
+    "RegisteredFund": _registered("fund", **_TOTALS),
+    "AsOf": _object(
+        "The figures are those of the log up to this entry.",
+        index=INDEX,
+        size=SIZE | {"description": "How many entries were added up."},
+        recorded_at={"type": "string", "format": "date-time"},
+    ),
+    "Figures": _object(
+        "What funds of one currency received, and what became of it: docs/views.md.",
+        currency=_CURRENCY,
+        money=_object("Each less what came back.", **dict.fromkeys(Money._fields, _SUM)),
+        cost=_object("What a cost cap is held to, rounded up.", **_SHARE),
+        acknowledged=_object("Of what was disbursed, rounded down.", **_SHARE),
+        not_received=_object("Of what was disbursed, rounded up.", **_SHARE),
+        disputed=_object("Of what was disbursed, rounded up.", **_SHARE),
+        hours_to_disbursement=_MEDIAN,
+        hours_to_acknowledgement=_MEDIAN,
+        unspent=_object(
+            "How long unspent money has been there, at `as_of.recorded_at`.",
+            age_hours=_MEDIAN,
+            by_age=_many(
+                _object(
+                    "Money of this age; `to_days` is exclusive, and null for the oldest.",
+                    from_days=INDEX,
+                    to_days=INDEX | {"type": ["integer", "null"]},
+                    amount=_SUM,
+                )
+            ),
+        ),
+        inflow=_many(_object("By kind of giver, the most first.", kind=TEXT, **_SHARE)),
+        funds=_many(
+            _object(
+                "A fund that is counted, and the entries that prove what was.",
+                fund=PARTY,
+                owner=PARTY,
+                index=INDEX | {"description": "The entry of its current statement."},
+                totals_index=INDEX
+                | {"type": ["integer", "null"], "description": "Of its last totals."},
+                cost_share_bp=_BASIS_POINTS,
+                cost_cap_bp=_BASIS_POINTS | {"description": "Null where it has none."},
+            )
+        ),
+    ),
+    "PartyView": _viewed(
+        "A party, and the figures of the funds that it owns, for each currency.",
+        "party",
+        _many(ref("Figures")),
+    ),
+    "ProgrammeView": _viewed(
+        "A programme, and the figures of its funds, for each currency.",
+        "programme",
+        _many(ref("Figures")),
+    ),
+    "FundView": _viewed(
+        "A fund and its figures; null while `as_of` is before its first statement.",
         "fund",
-        totals=ref("Total"),
-        totals_index=INDEX | {"description": "The entry that holds the totals, and proves them."},
+        {"anyOf": [ref("Figures"), {"type": "null"}]},
+        **_TOTALS,
+    ),
+    "Trace": _object(
+        "The money of one entry in its order, cut into steps that each ended (or began) together.",
+        index=INDEX,
+        question={"enum": ["where_it_went", "whose_it_was"]},
+        currency=_CURRENCY,
+        amount=_SUM | {"description": "All that is traced; of a donation, less its fees."},
+        steps=_many(
+            _object(
+                "A part of the money.",
+                amount=_SUM,
+                ended={
+                    "enum": ["donation", "disbursement", "refund", "unspent", "hops"],
+                    "description": "How it ended, or whose it was; `hops`: it went on from here.",
+                },
+                fund=PARTY,
+                entry=INDEX
+                | {
+                    "type": ["integer", "null"],
+                    "description": "With which entry it ended; null while unspent in `fund`.",
+                },
+                path=_many(INDEX) | {"description": "By which entries it got there, in order."},
+            )
+        ),
+        next={
+            "type": ["string", "null"],
+            "description": "The `after` of the next page; null on the last one.",
+        },
+        as_of=ref("AsOf"),
+    ),
+    "Graph": _object(
+        "Organisations, and the money that went from one to another.",
+        programme=PARTY,
+        nodes=_many(
+            _object(
+                "`party/<id>`, `donors/<kind>`, or `groups/all`.",
+                id=TEXT,
+                kind=TEXT | {"description": "Of the organisation; else `donors` or `groups`."},
+            )
+        ),
+        edges=_many(
+            _object(
+                "Less what came back.",
+                source=TEXT,
+                target=TEXT,
+                how={"enum": ["donation", "transfer", "disbursement"]},
+                currency=_CURRENCY,
+                amount=_SUM,
+            )
+        ),
+        edges_total=INDEX,
+        as_of=ref("AsOf"),
     ),
     "PartiesPage": _page("Parties in order of id.", "parties", ref("RegisteredParty"), PARTY),
     "ProgrammesPage": _page(

@@ -13,9 +13,13 @@ from apispec import APISpec
 from werkzeug.routing import Rule
 
 from ledger import web
+from ledger.admission import POSTS_WAIT
 from ledger.batches import BATCH_MAX
+from ledger.connection import too_slow
 from ledger.entry import FORMAT
-from ledger.problems import MEANINGS, status_of
+from ledger.errors import LedgerError, Overloaded, RateLimited
+from ledger.limits import TABLE_BYTES, Limiter
+from ledger.problems import MEANINGS, problem_of, status_of
 from openapi.answers import SCHEMAS, TEXT, ref
 from openapi.fields import Json, Plugin
 from openapi.paths import JSON, OPERATIONS, Operation
@@ -54,6 +58,16 @@ HEADERS: dict[str, Json] = {
         "description": "What is missing.",
         "schema": {"const": "Bearer"},
         "required": True,
+    },
+    "RateLimit-Policy": {
+        "description": "How many requests a key, or an address, may make in how many seconds: "
+        '`"key";q=60000;w=60`. Absent where there is no limit.',
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": 'How many are left, and in how many seconds all are: `"key";r=59998;t=1`. '
+        "Absent where there is no limit.",
+        "schema": {"type": "string"},
     },
     "Allow": {"description": "The methods of this path.", "schema": {"type": "string"}},
 }
@@ -97,6 +111,8 @@ def document() -> Json:
         spec.components.security_scheme("key", _SCHEME)
         for name, header in HEADERS.items():
             spec.components.header(name, header)
+        for name, response in _at_the_door().items():
+            spec.components.response(name, response)
         _add_schemas(spec, story)
         for rule in _rules(story):
             operation = OPERATIONS[rule.endpoint]
@@ -114,6 +130,7 @@ def text() -> str:
     return json.dumps(document(), ensure_ascii=False, indent=1) + "\n"
 
 
+_REQUEST_ID = "4bf92f3577b34da6"
 _LICENCE = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
 _SCHEME = {
     "type": "http",
@@ -204,7 +221,7 @@ def _operation(operation: Operation, doc: str, story: Story) -> Json:
         described["security"] = [{"key": []}, {}]
         media = {"schema": operation.body, "examples": _posts(story)}
         described["requestBody"] = {"required": True, "content": {JSON: media}}
-    described["responses"] = _answers(operation) | _problems(operation)
+    described["responses"] = _door_refs(operation) | _answers(operation) | _problems(operation)
     for asked in operation.asks:
         _show(described["responses"], asked, story)
     return described
@@ -247,8 +264,44 @@ def _problems(operation: Operation) -> Json:
     }
 
 
+def _door_refs(operation: Operation) -> Json:
+    """What any request may meet before it is read."""
+    names = {"429": "RateLimited", "503": "Overloaded"}
+    if operation.body is not None:
+        names["408"] = "TooSlow"
+    return {status: {"$ref": f"#/components/responses/{n}"} for status, n in names.items()}
+
+
+def _at_the_door() -> Json:
+    """The answers that `_door_refs` names, with examples out of the code that gives them."""
+    limiter = Limiter({"address": 1}, memoryview(bytearray(TABLE_BYTES)), lambda: 0.0)
+    limiter.take("address", "")
+    met: dict[str, LedgerError] = {"Overloaded": Overloaded(POSTS_WAIT)}
+    try:
+        limiter.take("address", "")
+    except RateLimited as error:
+        met["RateLimited"] = error
+    documents = {
+        name: json.loads(problem_of(error, _REQUEST_ID).body) for name, error in met.items()
+    }
+    documents["TooSlow"] = json.loads(too_slow(_REQUEST_ID).body)
+    return {name: _door_response(name, document) for name, document in documents.items()}
+
+
+def _door_response(name: str, document: Json) -> Json:
+    extra = () if name == "TooSlow" else ("Retry-After",)
+    examples = {document["code"]: {"value": document}}
+    return {
+        "description": MEANINGS[document["code"]],
+        # The connection ends with the first, which has no id that anybody gave it.
+        "headers": {} if name == "TooSlow" else _headers(*extra),
+        "content": {PROBLEM_TYPE: {"schema": ref("Problem"), "examples": examples}},
+    }
+
+
 def _headers(*names: str) -> Json:
-    return {n: {"$ref": f"#/components/headers/{n}"} for n in ("X-Request-Id", *names)}
+    always = ("X-Request-Id", "RateLimit-Policy", "RateLimit")
+    return {n: {"$ref": f"#/components/headers/{n}"} for n in (*always, *names)}
 
 
 def _show(answers: Json, asked: Ask, story: Story) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ledger.api import PAGE_DEFAULT, PAGE_MAX
+from ledger.answering import PAGE_DEFAULT, PAGE_MAX
 from ledger.batches import BATCH_MAX, BODY_BYTES_MAX
 from ledger.errors import REFUSALS
-from openapi.answers import INDEX, PARTY, SIZE, TEXT, ref
+from openapi.answers import INDEX, PARTY, SIZE, TEXT, TOTAL, ref
 from openapi.fields import Json, whole
 from openapi.story import GIFT, Ask, body
 
@@ -73,7 +73,7 @@ _FILTERS = [
 
 def _registered(name: str, kind: str, example: str) -> tuple[Operation, Operation]:
     """Of all parties (programmes, funds), and of one."""
-    one, many = f"Registered{kind.capitalize()}", f"{name.capitalize()}Page"
+    one, many = f"{kind.capitalize()}View", f"{name.capitalize()}Page"
     return Operation(
         "what is registered",
         {JSON: ref(many)},
@@ -171,12 +171,43 @@ OPERATIONS: dict[str, Operation] = {
         ["not_found"],
         ["Content-Disposition"],
     ),
-    "api.get_parties": _PARTIES,
-    "api.get_party": _PARTY,
-    "api.get_programmes": _PROGRAMMES,
-    "api.get_programme": _PROGRAMME,
-    "api.get_funds": _FUNDS,
-    "api.get_fund": _FUND,
+    "views.get_parties": _PARTIES,
+    "views.get_party": _PARTY,
+    "views.get_programmes": _PROGRAMMES,
+    "views.get_programme": _PROGRAMME,
+    "views.get_trace": Operation(
+        "reading",
+        {JSON: ref("Trace")},
+        [
+            Ask("/v1/entries/27/trace?limit=2"),
+            Ask("/v1/entries/27/trace?after=5.5.5", 400),
+            Ask("/v1/entries/9999/trace", 404),
+        ],
+        [
+            _INDEX,
+            _query("after", TOTAL, "An amount: that of `next` of the page before."),
+            _LIMIT,
+        ],
+        ["invalid_query", "not_found"],
+        ["Link"],
+        description="Of a donation: where its money went. Of any other entry that moved money: "
+        "whose it was. Through any number of funds and organisations, first in, first out.",
+    ),
+    "views.get_programme_graph": Operation(
+        "what is registered",
+        {JSON: ref("Graph")},
+        [
+            Ask("/v1/programmes/bebas-stunting/graph?limit=3"),
+            Ask("/v1/programmes/bebas-stunting/graph?limit=0", 400),
+            Ask("/v1/programmes/nobody/graph", 404),
+        ],
+        [_path("item_id", PARTY, "The id of a programme.", "bebas-stunting"), _LIMIT],
+        ["invalid_query", "not_found"],
+        description="The edges with the most money are shown, `limit` at most; `edges_total` says "
+        "how many there are. docs/views.md defines them.",
+    ),
+    "views.get_funds": _FUNDS,
+    "views.get_fund": _FUND,
     "api.get_inclusion": Operation(
         "proofs",
         {JSON: ref("InclusionProof")},

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from unittest import mock
 
 from ledger import sequencer
+from ledger.service import Ledger
 from ledger.store.rebuild import DERIVED
 from tests.shelf import fill
 
@@ -62,6 +63,24 @@ DAMAGES = [
     Damage("no holes", "holes", "DELETE FROM holes"),
     Damage("no stock", "stocks", "DELETE FROM stocks"),
     Damage("more goods", "stocks", "UPDATE stocks SET in_millionths = in_millionths + 1"),
+    Damage("views said to reach further", "viewed", "UPDATE viewed SET size = 700"),
+    Damage("another owner", "purses", "UPDATE purses SET owner = 'kita' WHERE fund = 'desa'"),
+    Damage("more acknowledged", "purses", "UPDATE purses SET acknowledged_minor = 7"),
+    Damage("in no programme", "memberships", "DELETE FROM memberships WHERE id = 'gizi'"),
+    Damage("another kind", "kinds", "UPDATE kinds SET kind = 'ngo' WHERE party = 'dinkes'"),
+    Damage("no outflow", "outflows", 'DELETE FROM outflows WHERE "index" < 30'),
+    Damage("other people's money", "outflows", "UPDATE outflows SET pieces = '[]'"),
+    Damage("a lot less", "lots", "DELETE FROM lots WHERE fund = 'desa'"),
+    Damage("older money", "lots", "UPDATE lots SET given_at = given_at - 1"),
+    Damage("no way in", "came", "DELETE FROM came WHERE fund = 'desa'"),
+    Damage("another way in", "came", 'UPDATE came SET "index" = "index" + 1'),
+    Damage("no way out", "went", "DELETE FROM went WHERE fund = 'desa'"),
+    Damage("a longer way out", "went", "UPDATE went SET from_minor = from_minor - 1"),
+    Damage("nothing came back", "returns", "DELETE FROM returns"),
+    Damage("a larger flow", "flows", "UPDATE flows SET amount_minor = amount_minor + 1"),
+    Damage("less that came back", "flows", "UPDATE flows SET undone_minor = 0"),
+    Damage("no weights", "weights", "DELETE FROM weights"),
+    Damage("a longer wait", "weights", "UPDATE weights SET hours = hours + 1"),
     Damage("larger holes", "holes", "UPDATE holes SET from_minor = from_minor - 1"),
 ]  # fmt: skip
 
@@ -70,6 +89,9 @@ def rich_ledger(database: Path) -> None:
     """Make a ledger of 600 entries that leaves no table empty but those that are not of the log."""
     with mock.patch.object(sequencer, "INDEX_EVERY", 100):
         fill(database)
+    ledger = Ledger.open(database)
+    assert ledger.views.follow()  # which else waits until somebody asks, and there is more
+    ledger.close()
 
 
 def copy_ledger(database: Path, target: Path) -> None:

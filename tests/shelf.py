@@ -26,6 +26,7 @@ from tests.support import (
     party,
     programme,
     refund,
+    returned,
     transfer,
 )
 
@@ -89,6 +90,9 @@ def story() -> Iterator[tuple[str, Statement]]:
                 yield "lain", goods("goods_out", "desa", ref, "0.25")
             case 5:
                 yield "lain", transfer("desa", "air", ref, amount="3")
+            case _ if number in (13, 20):
+                # What was paid out two before this one.
+                yield platform, returned(9 + number, ref, amount="1")
             case _:
                 # The first of the seven is a donation, and stands six before this one.
                 yield platform, refund(5 + number, ref, amount="1")

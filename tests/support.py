@@ -218,12 +218,25 @@ class Server:
             sent["Authorization"] = f"Bearer {key}"
         return self.pool.request(method, self.url + path, body=body, headers=sent | (headers or {}))
 
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """The lines of its log that tell of `event`, every line being JSON."""
+        lines = [json.loads(line) for line in self.log.read_text("utf-8").splitlines()]
+        return [line for line in lines if line["event"] == event]
+
 
 @contextmanager
-def running_server(database: Path, workers: int = 2, wait_for: str = "/readyz") -> Iterator[Server]:
-    """Serve the ledger at `database` by gunicorn on a free port, once `wait_for` answers 200."""
+def running_server(
+    database: Path, workers: int = 2, wait_for: str = "/readyz", more: dict[str, str] | None = None
+) -> Iterator[Server]:
+    """Serve the ledger at `database` by gunicorn on a free port, once `wait_for` answers 200.
+
+    more: variables of its environment.
+    """
     log = database.with_name(f"{database.name}.server-log")
     settings = {k: v for k, v in os.environ.items() if not k.startswith("AMANAH_")}
+    settings |= {"AMANAH_DATABASE": str(database), "AMANAH_METRICS_BIND": "127.0.0.1:0"} | (
+        more or {}
+    )
     # A socket of ours that gunicorn takes over: its port cannot be snatched in between, and
     # early requests wait in its queue instead of being turned away.
     with (
@@ -236,7 +249,7 @@ def running_server(database: Path, workers: int = 2, wait_for: str = "/readyz") 
         process = subprocess.Popen(
             gunicorn_command(f"fd://{listener.fileno()}", workers),
             cwd=HERE.parent,
-            env=settings | {"AMANAH_DATABASE": str(database)},
+            env=settings,
             stdout=output,
             stderr=output,
             pass_fds=[listener.fileno()],

@@ -14,10 +14,13 @@ from typing import Any, NamedTuple
 
 import pytest
 from flask import Flask
+from prometheus_client import CollectorRegistry
 from werkzeug.datastructures import Headers
 
 from ledger import asgi
 from ledger.asgi import Application
+from ledger.limits import TABLE_BYTES, Limiter
+from ledger.metrics import Metrics
 from ledger.store.sqlite import SqliteStore
 from ledger.tlog.checkpoint import open_checkpoint
 from tests.support import PLATFORM, Api, Statement, body_of, donation, fund, party
@@ -84,9 +87,16 @@ def ask_flask(client: Api, asked: Asked) -> Answer:
     return Answer(response.status_code, headers, response.data)
 
 
+def application_of(app: Flask) -> Application:
+    limiter = Limiter(
+        {"key": None, "address": None}, memoryview(bytearray(TABLE_BYTES)), lambda: 0.0
+    )
+    return Application(app, limiter, Metrics(CollectorRegistry()))
+
+
 @pytest.fixture
 def application(app: Flask) -> Iterator[Application]:
-    application = Application(app)
+    application = application_of(app)
     yield application
     application._threads.shutdown()
 

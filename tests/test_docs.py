@@ -16,10 +16,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from ledger import admission, connection
+from ledger.commands.running import gunicorn_command
 from ledger.config import DEFAULTS
 from ledger.doctor.checks import CHECKS
 from ledger.errors import REFUSALS
+from ledger.metrics import Metrics, State
 from ledger.money import CURRENCIES
 from ledger.problems import STATUSES
 from ledger.service import Ledger
@@ -148,6 +152,31 @@ def test_every_section_that_code_names_exists() -> None:
 def test_the_settings_are_those_of_the_code() -> None:
     rows = table(section(OPERATE, "Settings"))
     assert {code(name): code(default) for name, default, _ in rows} == DEFAULTS
+
+
+def test_the_metrics_are_those_of_the_code(tmp_path: Path) -> None:
+    rows = {code(name): kind for name, kind, _ in table(section(OPERATE, "Metrics"))}
+    registry = CollectorRegistry()
+    Metrics(registry)
+    told = [*registry.collect(), *State(tmp_path / "x", lambda: (1, "2026-01-01T00:00Z")).collect()]
+    assert rows == {family.name: family.type for family in told}
+
+
+def test_the_bounds_are_those_of_the_code() -> None:
+    text = section(OPERATE, "Too much at once")
+    bounds = [row[1].split()[0].replace(",", "") for row in table(text)]
+    assert [int(bound) for bound in bounds] == [
+        admission.POSTS_MAX,
+        admission.CALLS_MAX,
+        admission.BODY_BYTES_MAX >> 20,
+        admission.UNSENT_BYTES_MAX >> 20,
+        admission.CONNECTIONS_MAX,
+    ]
+    seconds = [int(row[1].split(",")[0]) for row in table(text, 1)]
+    command = gunicorn_command("", 1)
+    keep_alive = int(command[command.index("--keep-alive") + 1])
+    assert seconds == [connection.HEAD_S, connection.BODY_S, connection.ANSWER_S, keep_alive]
+    assert connection.ANSWER_BYTES_S_MIN == 16 << 10
 
 
 def test_the_checks_of_the_doctor_are_those_of_the_code() -> None:
@@ -333,7 +362,7 @@ def settings(checkout: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("page", "count"),
-    [(README, 7), (API, 16), (CLIENT, 6), (EXAMPLE, 4)],
+    [(README, 7), (API, 19), (CLIENT, 6), (EXAMPLE, 4)],
     ids=["README", "api", "client", "example_platform"],
 )
 def test_the_tour(checkout: Path, page: str, count: int) -> None:

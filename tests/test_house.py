@@ -55,27 +55,39 @@ FLOORS = {
     "ledger.store.*": 5,
     "ledger.target": 4,
     "ledger.importers.*": 5,
+    "ledger.views.*": 3,
+    "ledger.viewing": 6,
     "ledger.sequencer": 6,
     "ledger.problems": 1,
     "ledger.keeping": 8,
     "ledger.service": 7,
     "ledger.doctor.*": 8,
-    "ledger.api": 8,
+    "ledger.answering": 8,
+    "ledger.api": 9,
+    "ledger.api_views": 9,
     "ledger.web": 8,
-    "ledger.app": 9,
+    "ledger.app": 10,
     "ledger.drain": 0,
     "ledger.trust": 8,
     "ledger.proving": 9,
     "amanah": 10,
-    "ledger.asgi": 10,
-    "ledger.demo": 10,
-    "ledger.commands.*": 11,
-    "ledger.cli": 12,
-    "ledger.__main__": 13,
+    "ledger.logs": 0,
+    "ledger.metrics": 0,
+    "ledger.limits": 1,
+    "ledger.admission": 1,
+    "ledger.connection": 2,
+    "ledger.shared": 4,
+    "ledger.worker": 5,
+    "ledger.exchange": 2,
+    "ledger.asgi": 11,
+    "ledger.demo": 11,
+    "ledger.commands.*": 12,
+    "ledger.cli": 13,
+    "ledger.__main__": 14,
 }
 
 # What re-hashes and judges must not reach storage, HTTP or Flask, not even through a helper.
-PURE = ("ledger.tlog.*", "ledger.audit")
+PURE = ("ledger.tlog.*", "ledger.audit", "ledger.views.*")
 IMPURE = ("sqlite3", "sqlite_utils", "flask", "ledger.store", "urllib3", "socket")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import sqlite3
 from collections.abc import Callable
@@ -232,29 +231,30 @@ def test_a_ledger_that_cannot_seal_says_503_and_why(
     assert client.get("/v1/ledger").get_json()["size"] == 2
 
 
-def test_damage_in_our_own_bytes_is_our_error_and_not_the_clients(client: Api) -> None:
+def test_damage_in_our_own_bytes_is_our_error_and_not_the_clients(
+    client: Api, capfd: pytest.CaptureFixture[str]
+) -> None:
     with sqlite3.connect(client.ledger.store.paths.database) as connection:
         connection.execute("UPDATE head SET checkpoint = x'00'")
-    log = io.StringIO()
-    response = client.http.get("/v1/entries/0/receipt", errors_stream=log)
+    response = client.http.get("/v1/entries/0/receipt")
     document = problem(response, 500, "internal")
-    assert document["request_id"] in log.getvalue()
+    assert document["request_id"] in capfd.readouterr().err
     assert "note" not in document["detail"]
 
 
-def test_a_damaged_entry_that_is_posted_again_is_our_error(client: Api) -> None:
+def test_a_damaged_entry_that_is_posted_again_is_our_error(
+    client: Api, capfd: pytest.CaptureFixture[str]
+) -> None:
     """And of nobody else: what rides on the same commit is sealed."""
     client.post(fund("air"))
     with sqlite3.connect(client.ledger.store.paths.database) as connection:
         connection.execute("UPDATE entries SET bytes = x'7b' WHERE rowid = 2")
-    log = io.StringIO()
     headers = {"Authorization": f"Bearer {client.key(PLATFORM)}"}
-    response = client.http.post(
-        "/v1/entries", json={"statement": fund("air")}, headers=headers, errors_stream=log
-    )
+    response = client.http.post("/v1/entries", json={"statement": fund("air")}, headers=headers)
     document = problem(response, 500, "internal")
-    assert document["request_id"] in log.getvalue()
-    assert "a stored entry of 'kita' is damaged" in log.getvalue()
+    said = capfd.readouterr().err
+    assert document["request_id"] in said
+    assert "a stored entry of 'kita' is damaged" in said
     ledger = client.ledger
     again, other = (
         Pending(PLATFORM, read_submission(body_of(one), ledger.currencies, ledger.now()))

@@ -134,7 +134,7 @@ def test_a_ref_finds_its_one_entry(shelf: Shelf) -> None:
         this = {"platform": entry["platform"], "ref": ref}
         assert found(**this) == found(**this, order="desc") == [index]
         assert found(**this, type=entry["statement"]["type"]) == [index]
-        assert found(**this, type="return") == []
+        assert found(**this, type="attestation") == []
         assert found(**this, fund="nothing") == []
         assert found(**this, after=index) == found(**this, after=index, order="desc") == []
         assert found(**this, after=index + 1, order="desc") == [index]

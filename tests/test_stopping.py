@@ -93,7 +93,7 @@ def test_a_worker_that_only_begins_can_be_stopped() -> None:
     """Told so between its fork and the moment when it listens for signals of its own."""
     begin = """if True:
         import os, signal
-        from ledger.asgi import Worker
+        from ledger.worker import Worker
         Worker.setup()
         signal.signal(signal.SIGTERM, lambda *_: None)  # the master's, which makes a note
         told, tell = os.pipe()

@@ -88,7 +88,8 @@ def serve(host: str, port: int, workers: int) -> NoReturn:
 def gunicorn_command(address: str, workers: int) -> list[str]:
     """How the ledger that AMANAH_DATABASE names is served on `address`, gunicorn's --bind."""
     command = [sys.executable, "-m", "gunicorn", "ledger.asgi:create_asgi()"]
-    command += ["--bind", address, "--worker-class", "ledger.asgi.Worker"]
+    command += ["--bind", address, "--worker-class", "ledger.worker.Worker"]
+    command += ["--logger-class", "ledger.worker.GunicornLogger"]
     command += ["--workers", str(workers), "--no-control-socket"]
     command += ["--graceful-timeout", "30", "--keep-alive", "15"]
     if Path("/dev/shm").is_dir():  # noqa: S108 - heartbeat files only; a slow disk would kill workers

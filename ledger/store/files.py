@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import fcntl
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import psutil
 
 from ledger.disk import flush
 from ledger.errors import FormatError, SetupError, Unavailable
+from ledger.logs import log
 from ledger.tlog.note import SigningKey
 
 # Locks and shared memory do not work across machines, and WAL then corrupts the database.
@@ -193,5 +193,5 @@ class HighWater:
                 flush(self.path)
             except OSError as error:
                 # The next post finds out by itself whether it can write; this goes on.
-                sys.stderr.write(f"{self.path} cannot be flushed to disk: {error}\n")
+                log().error("not_flushed", file=str(self.path), error=str(error))
             time.sleep(1)

@@ -6,10 +6,11 @@ the row of 16 hashes half way up a full tile, so that a proof hashes little. `he
 the log's tip and the checkpoint that covers it. The rest follows from the log and could be
 rebuilt: `refs`, `terms` (what the filters look up, of the entries below `indexed`: for each run
 of entries the indexes a term applies to, as a JSON array), the current `parties`, `programmes`,
-`funds`, the `key_owners`, and what the books remember of refunds, returns, acknowledgements and
-goods. Not of the log are `keys`, those of the API, `disclosures`, the texts whose digests are
-sealed, and `erasures`, which says what became of them. Money is in minor units, goods in
-millionths.
+`funds`, the `key_owners`, what the books remember of refunds, returns, acknowledgements and goods,
+and the views of the first `viewed.size` entries, from `purses` to `weights` (what is in a row:
+ledger/views/records.py). Not of the log are `keys`, those of the API, `disclosures`, the texts
+whose digests are sealed, and `erasures`, which says what became of them. Money is in minor units,
+goods in millionths, times of views in hours since 1970.
 """
 
 from __future__ import annotations
@@ -84,6 +85,48 @@ FROM entries WHERE "index" IN (
 )
 """
 
+_VIEW_TABLES = """
+CREATE TABLE viewed (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL) STRICT;
+CREATE TABLE purses (
+  fund TEXT PRIMARY KEY, "index" INTEGER NOT NULL, currency TEXT NOT NULL, owner TEXT NOT NULL,
+  programmes TEXT NOT NULL, last INTEGER, acknowledged_minor INTEGER NOT NULL,
+  not_received_minor INTEGER NOT NULL, disputed_minor INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE memberships (
+  kind TEXT NOT NULL, id TEXT NOT NULL, fund TEXT NOT NULL, PRIMARY KEY (kind, id, fund)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE kinds (party TEXT PRIMARY KEY, kind TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE outflows (
+  "index" INTEGER PRIMARY KEY, fund TEXT NOT NULL, recipient_kind TEXT NOT NULL,
+  recipient TEXT NOT NULL, amount_minor INTEGER NOT NULL, paid_at INTEGER NOT NULL,
+  pieces TEXT NOT NULL, undone_minor INTEGER NOT NULL, status TEXT NOT NULL,
+  acknowledged_at INTEGER NOT NULL, partial_minor INTEGER NOT NULL
+) STRICT;
+CREATE TABLE lots (
+  fund TEXT NOT NULL, to_minor INTEGER NOT NULL, from_minor INTEGER NOT NULL,
+  given_at INTEGER NOT NULL, PRIMARY KEY (fund, to_minor)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE came (
+  fund TEXT NOT NULL, to_minor INTEGER NOT NULL, from_minor INTEGER NOT NULL,
+  "index" INTEGER NOT NULL, PRIMARY KEY (fund, to_minor)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE went (
+  fund TEXT NOT NULL, to_minor INTEGER NOT NULL, from_minor INTEGER NOT NULL,
+  "index" INTEGER NOT NULL, PRIMARY KEY (fund, to_minor)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE returns (
+  target INTEGER NOT NULL, "index" INTEGER NOT NULL, PRIMARY KEY (target, "index")
+) STRICT, WITHOUT ROWID;
+CREATE TABLE flows (
+  fund TEXT NOT NULL, kind TEXT NOT NULL, other TEXT NOT NULL, amount_minor INTEGER NOT NULL,
+  undone_minor INTEGER NOT NULL, PRIMARY KEY (fund, kind, other)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE weights (
+  fund TEXT NOT NULL, figure TEXT NOT NULL, hours INTEGER NOT NULL, minor INTEGER NOT NULL,
+  PRIMARY KEY (fund, figure, hours)
+) STRICT, WITHOUT ROWID;
+"""
+
 
 def _columns(**paths: str) -> str:
     return ",\n  ".join(
@@ -94,9 +137,7 @@ def _columns(**paths: str) -> str:
 
 @migrations()
 def m0001_ledger(db: Database) -> None:
-    for statement in _TABLES.split(";"):
-        if statement.strip():
-            db.execute(statement)
+    _create(db, _TABLES)
     donation = _columns(channel="channel", donor_kind="donor.kind", donor_party="donor.party")
     disbursement = _columns(
         category="category",
@@ -123,8 +164,7 @@ CREATE TABLE erasures (
 
 @migrations()
 def m0002_goods_and_texts(db: Database) -> None:
-    for statement in _GOODS_AND_TEXTS.split(";"):
-        db.execute(statement)
+    _create(db, _GOODS_AND_TEXTS)
 
 
 @migrations()
@@ -140,3 +180,15 @@ def m0003_signatures(db: Database) -> None:
         'CREATE TABLE acknowledged (target INTEGER PRIMARY KEY, "index" INTEGER NOT NULL, '
         "is_received INTEGER NOT NULL) STRICT"
     )
+
+
+@migrations()
+def m0004_views(db: Database) -> None:
+    _create(db, _VIEW_TABLES)
+    db.execute("INSERT INTO viewed VALUES (1, 0)")
+
+
+def _create(db: Database, tables: str) -> None:
+    for statement in tables.split(";"):
+        if statement.strip():
+            db.execute(statement)

@@ -21,15 +21,17 @@ from ledger.errors import LogMismatch, SetupError
 from ledger.rules import check_form, content_of, post_again, read_entry
 from ledger.scratch import LeafFile
 from ledger.store.transaction import Head, NewEntry, Recall, Transaction
+from ledger.store.views import VIEW_TABLES
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import Frontier
 
 # All tables but `entries`, which they follow from, and those that are not of the log: `keys`,
 # `disclosures` and `erasures`.
-DERIVED = tuple(
+_OF_THE_BOOKS = tuple(
     "tiles head refs terms parties key_owners programmes funds undone acknowledged holes "
     "stocks".split()
 )
+DERIVED = (*_OF_THE_BOOKS, *VIEW_TABLES)
 CHUNK = 1_024  # entries folded at once: whole tiles, so that no leaf hash is asked of the table
 # Inserts go all over the trees of refs and terms, which would come and go from the disk.
 CACHE_KIB = 65_536
@@ -48,14 +50,17 @@ def rebuild(tx: Transaction, checkpoint: Checkpoint, note: bytes, progress: Prog
     for start in range(0, checkpoint.size, CHUNK):
         entries = tx.entries(start, start + CHUNK)
         tx.mend_leaf_hashes((i, entry_hash(data)) for i, data in enumerate(entries, start))
-    derive(tx, checkpoint, note, progress)
+    derive(tx, checkpoint, note, progress, checkpoint.size)
     tx.commit()
 
 
-def derive(tx: Transaction, checkpoint: Checkpoint, note: bytes, progress: Progress) -> None:
+def derive(
+    tx: Transaction, checkpoint: Checkpoint, note: bytes, progress: Progress, viewed: int
+) -> None:
     """Fill the derived tables, which are empty, from the entries that `note` covers.
 
-    Raises LogMismatch when the entries are not those it covers.
+    viewed: how many of them the views are to hold. Raises LogMismatch when the entries are not
+    those it covers.
     """
     tip = Tip(Frontier())
     with closing(LeafFile()) as leaves:
@@ -63,6 +68,8 @@ def derive(tx: Transaction, checkpoint: Checkpoint, note: bytes, progress: Progr
             # What a transaction looked up it keeps, and the chunk before has written over it.
             tx = tx.anew(leaves.root_at)
             _derive_chunk(tx, tip, min(tip.size + CHUNK, checkpoint.size), note, leaves)
+            views = tx.views()
+            views.save(views.fold(min(tip.size, viewed)))
             progress(tip.size, checkpoint.size)
     if tip.root != checkpoint.root:
         raise LogMismatch(None, "root of all entries", checkpoint.root.hex(), tip.root.hex())
@@ -140,7 +147,9 @@ class Comparison:
     def derive(self, checkpoint: Checkpoint, note: bytes, progress: Progress) -> None:
         """Fold the log, of which `note` says `checkpoint`. Raises LogMismatch."""
         # There is no other table `entries` here, so the name means the ledger's.
-        derive(Transaction(self._connection, Recall()), checkpoint, note, progress)
+        row = self._run("SELECT size FROM log.viewed").fetchone()
+        viewed = row[0] if row else 0  # how far they follow is the writer's choice
+        derive(Transaction(self._connection, Recall()), checkpoint, note, progress, viewed)
 
     def leaf_hashes(self) -> str | None:
         """The first entry that has not its own hash beside it; None when all have."""

@@ -29,6 +29,7 @@ from ledger.store.files import HighWater, Paths, refuse_network_filesystem
 from ledger.store.migrations import migrations
 from ledger.store.texts import Beside, beside
 from ledger.store.transaction import LEAF_HASHES, Recall, Transaction, terms_of
+from ledger.store.views import ViewTables
 from ledger.tlog.merkle import HASH_SIZE
 from ledger.tlog.tile import (
     TILE_WIDTH,
@@ -334,6 +335,15 @@ class SqliteStore:
             yield
         finally:
             self._rows("COMMIT")
+
+    @contextmanager
+    def viewing(self) -> Iterator[ViewTables]:
+        """The tables of the views; what this thread reads within is of one moment."""
+        with self._reading():
+            try:
+                yield Transaction(self._reader(), self._recall).views()
+            except sqlite3.Error as error:
+                raise Unavailable(f"the database could not be read: {error}") from error
 
     def index_of_ref(self, platform: str, ref: str) -> int | None:
         row = self._row('SELECT "index" FROM refs WHERE platform = ? AND ref = ?', platform, ref)

@@ -25,6 +25,7 @@ from ledger.state import (
     movement_of,
 )
 from ledger.store.texts import Beside, Erasure, beside, erase, forget
+from ledger.store.views import ViewTables
 from ledger.tlog.merkle import HASH_SIZE, Frontier, root_at
 from ledger.tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile, TileHashes, middle_row
 from schemas.check import mentions
@@ -358,6 +359,10 @@ class Transaction:
         ]
         self._many("INSERT INTO terms VALUES (?, ?, ?, ?)", rows)
         self._connection.execute("UPDATE head SET indexed = ?", (size,))
+
+    def views(self) -> ViewTables:
+        """The tables of the views, which follow the log in transactions of their own."""
+        return ViewTables(self._connection, lambda: self.currencies)
 
     def save_books(self, books: Books) -> None:
         """Store everything `books`, which lie on this transaction, have changed."""

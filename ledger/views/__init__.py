@@ -1,0 +1,1 @@
+"""Views: what the log says about funds, programmes and organisations, added up beside it. Pure."""
