@@ -55,7 +55,8 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for n in (20, 30):  # each leaves a hole, and something that cannot be given back again
         ledger.post(PLATFORM, [refund(n, f"refund-{n}", amount="400")])
     paid = ledger.post(PLATFORM, [disbursement("gizi")]).entries[0].index
-    ledger.post(PLATFORM, [returned(paid, amount="7"), returned(paid, "again", amount="3")])
+    back = (returned(paid, amount="7"), returned(paid, "again", amount="3"))
+    ledger.post(PLATFORM, [back[0], donation("air", "between"), back[1]])
     for name, status in (("desa", "received"), ("kota", "disputed")):
         ledger.post(PLATFORM, [signed(keyed(name), name)])
         out = disbursement("air", f"to-{name}", amount="5", recipient={"party": name})
