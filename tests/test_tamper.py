@@ -67,6 +67,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     post_report(ledger, "What became of it, in many words.", fund="air")
     erased = post_report(ledger, "Words that were erased.", "report-2", fund="air")
     ledger.erase(erased, "as was asked")
+    ledger.post(PLATFORM, [returned(paid, "again", amount="3")])
     rest = SIZE - ledger.store.size()
     ledger.post(PLATFORM, [donation("air", f"late-{n}") for n in range(rest)])
     with ledger.store.writing() as transaction:
