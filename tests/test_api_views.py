@@ -128,7 +128,7 @@ def test_what_a_recipient_says_is_in_the_figures(filled: Api) -> None:
     ledger.post("kita", [signed(keyed("posyandu"), "posyandu")])
     paid = disbursement("air", "paid", amount="40", recipient={"party": "posyandu"})
     [sent] = ledger.post("kita", [paid]).entries
-    for ref, status, more in (("a", "received", {}), ("b", "partial", {"amount": "30"})):
+    for ref, status, more in (("all", "received", {}), ("part", "partial", {"amount": "30"})):
         said = acknowledgement(sent.index, sent.leaf_hash, "posyandu", ref, status=status, **more)
         ledger.post("kita", [signed(said, "posyandu")])
     figures = get(filled, "/v1/funds/air")["figures"]

@@ -160,8 +160,8 @@ def test_who_sends_a_byte_now_and_then_is_cut_off_too(impatient: InThisProcess) 
 def test_what_follows_a_refusal_of_half_a_request_has_its_time_as_well(
     impatient: InThisProcess,
 ) -> None:
-    """A post without a key is refused before its body; the rest is awaited, but not for ever."""
-    head = b"POST /v1/entries HTTP/1.1\r\nContent-Length: 100\r\n\r\n"
+    """A post with a bad key is refused before its body; the rest is awaited, but not for ever."""
+    head = b"POST /v1/entries HTTP/1.1\r\nAuthorization: Bearer x\r\nContent-Length: 100\r\n\r\n"
     with impatient.connect() as client:
         client.sendall(head + b"{")
         assert client.recv(65_536).startswith(b"HTTP/1.1 401 ")

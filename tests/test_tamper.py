@@ -51,11 +51,12 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ledger.create_key(platform)
     things = [fund("air"), fund("gizi"), programme("p-1"), programme("p-2")]
     ledger.post(PLATFORM, things)
-    ledger.post(PLATFORM, [donation("gizi" if n % 2 else "air", f"gift-{n}") for n in range(540)])
+    ledger.post(PLATFORM, [donation("gizi" if n % 2 else "air", f"gift-{n}") for n in range(530)])
     for n in (20, 30):  # each leaves a hole, and something that cannot be given back again
         ledger.post(PLATFORM, [refund(n, f"refund-{n}", amount="400")])
     paid = ledger.post(PLATFORM, [disbursement("gizi")]).entries[0].index
-    ledger.post(PLATFORM, [returned(paid, amount="7"), returned(paid, "again", amount="3")])
+    back = (returned(paid, amount="7"), returned(paid, "again", amount="3"))
+    ledger.post(PLATFORM, [back[0], donation("air", "between"), back[1]])
     for name, status in (("desa", "received"), ("kota", "disputed")):
         ledger.post(PLATFORM, [signed(keyed(name), name)])
         out = disbursement("air", f"to-{name}", amount="5", recipient={"party": name})
@@ -66,6 +67,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     post_report(ledger, "What became of it, in many words.", fund="air")
     erased = post_report(ledger, "Words that were erased.", "report-2", fund="air")
     ledger.erase(erased, "as was asked")
+    ledger.post(PLATFORM, [returned(paid, "again", amount="3")])
     rest = SIZE - ledger.store.size()
     ledger.post(PLATFORM, [donation("air", f"late-{n}") for n in range(rest)])
     with ledger.store.writing() as transaction:

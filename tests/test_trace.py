@@ -42,7 +42,9 @@ class World:
         self.moved: dict[int, list[Unit]] = {}  # entry -> what it moved, in the order of the line
         self.ended: dict[int, tuple[str, int | None, str]] = {}  # id of a unit -> where it is now
         self.back: dict[int, int] = {}
-        self.post({"type": "genesis", "ref": "genesis", "currencies": CURRENCIES}, "ledger")
+        self.post(
+            {"type": "genesis", "ref": "genesis", "origin": "o", "currencies": CURRENCIES}, "ledger"
+        )
         self.post(party("kita"))
         for name in FUNDS:
             self.post(fund(name, currency="JPY"))

@@ -153,7 +153,7 @@ def at(hour: int) -> str:
 def sealed(*statements: Entry) -> list[Entry]:
     """Entries of statements, with the totals that the books give them."""
     books, entries = Books(EmptyState(), {}), list[Entry]()
-    genesis: Entry = {"type": "genesis", "ref": "genesis", "currencies": CURRENCIES}
+    genesis: Entry = {"type": "genesis", "ref": "genesis", "origin": "o", "currencies": CURRENCIES}
     for statement in (genesis, party("kita"), fund("air"), *statements):
         platform = "kita" if entries else "ledger"
         if statement["type"] == "acknowledgement":

@@ -26,7 +26,7 @@ STATUSES = ("received", "received", "partial", "not_received", "disputed")
 def log(seed: int, n: int = LENGTH) -> list[Entry]:
     """Entries as the books admit them, and acknowledgements among them."""
     books = Books(EmptyState(), {})
-    genesis: Entry = {"type": "genesis", "ref": "genesis", "currencies": CURRENCIES}
+    genesis: Entry = {"type": "genesis", "ref": "genesis", "origin": "o", "currencies": CURRENCIES}
     posts = [("ledger", genesis), *generate(seed, n)]
     entries: list[Entry] = []
     for platform, statement in posts:

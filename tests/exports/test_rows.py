@@ -134,7 +134,7 @@ def test_what_is_not_understood_is_a_line_and_nothing_else(ledger: Ledger, expor
     honest = LyingLog.of(ledger)
     for liar in (
         honest.copy().append("ledger", tomorrow),
-        honest.copy().append("kita", party("kita"), goods=["later"]),
+        honest.copy().append("kita", {"type": "key", "ref": "k-1"}),
     ):
         liar.seal()
         assert b"".join(lines.export(Log(liar, liar.checkpoint()))).count(b"\n") == 2
