@@ -26,8 +26,8 @@ import click
 import psutil
 import uvloop
 
-from bench.__main__ import PLATFORM, create_ledger
 from bench.load import FUNDS
+from bench.making import PLATFORM, create_ledger
 from bench.servers import ROOT, ledger_command, serving
 from ledger.audit import Known, audit
 from ledger.service import Ledger

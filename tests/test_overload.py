@@ -17,8 +17,8 @@ import pytest
 import uvicorn
 from flask import Flask
 
-from bench.__main__ import PLATFORM as SURGE_PLATFORM
-from bench.__main__ import create_ledger
+from bench.making import PLATFORM as SURGE_PLATFORM
+from bench.making import create_ledger
 from bench.surge import Surge, missing, surge
 from ledger import admission, connection
 from ledger.asgi import Application
