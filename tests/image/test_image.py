@@ -33,7 +33,7 @@ ASK = """
 import json, sys, urllib3
 method, url, key = sys.argv[1:]
 headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-retries = urllib3.Retry(total=None, connect=400, read=0, redirect=0, backoff_factor=0.1, backoff_max=0.3)
+retries = urllib3.Retry(None, connect=400, read=0, redirect=0, backoff_factor=0.1, backoff_max=0.3)
 answer = urllib3.PoolManager(retries=retries).request(
     method, url, body=sys.stdin.read() or None, headers=headers if key else {}
 )
