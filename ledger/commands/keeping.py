@@ -168,4 +168,4 @@ def doctor(url: str | None, as_json: bool) -> None:
 
 def _line(finding: Finding) -> str:
     repair = f"\n{'':21}repair: {finding.repair}" if finding.repair else ""
-    return f"{finding.status:8} {finding.name:11} {finding.detail}{repair}"
+    return f"{finding.status:8} {finding.name:12} {finding.detail}{repair}"
