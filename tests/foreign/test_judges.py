@@ -137,8 +137,8 @@ def test_the_honest_log_is_sound(judge: Judge, honest: Log, vkey: str, seen: Pat
 
 
 def later(log: Log) -> Log:
-    """Somebody moves the last gift to another day, without the key of the log."""
-    return log.edit_statement(log.size - 1, occurred_at="2026-01-06T09:00:00+07:00")
+    """Somebody moves what was said last to another day, without the key of the log."""
+    return log.edit_statement(log.size - 1, occurred_at="2025-12-31T09:00:00+07:00")
 
 
 BREAK_INS: dict[str, Callable[[Log], Log]] = {
