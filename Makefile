@@ -48,7 +48,7 @@ foreign: $(VENV)/.dev $(FOREIGN)/.ready
 # Of every process that the tests start: workers of pytest, commands, servers and their workers.
 coverage: $(VENV)/.dev
 	$(BIN)/coverage erase
-	GUNICORN_CMD_ARGS='--config tests/coverage_hooks.py' \
+	GUNICORN_CMD_ARGS='--config $(CURDIR)/tests/coverage_hooks.py' \
 	  $(BIN)/coverage run -m pytest -q $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered
