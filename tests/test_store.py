@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 import threading
 from contextlib import closing
@@ -122,6 +123,36 @@ def test_whoever_would_wait_can_know_it(ledger: Ledger) -> None:
         assert not other.is_busy()
         with other.writing():
             assert store.is_busy()
+
+
+def test_looking_whether_somebody_writes_lets_go_of_no_lock(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One thread begins to write between two steps of another that looks: it keeps its lock."""
+    store, flock = ledger.store, fcntl.flock
+    begun, looked, ended = (threading.Event() for _ in range(3))
+
+    def write() -> None:
+        with store.writing():
+            begun.set()
+            ended.wait(20)
+
+    writer = threading.Thread(target=write)
+
+    def interrupted(fd: int, operation: int) -> None:
+        if operation & fcntl.LOCK_NB and not looked.is_set():
+            looked.set()
+            writer.start()
+            begun.wait(0.2)  # where it may begin, it has begun by now
+        flock(fd, operation)
+
+    monkeypatch.setattr("ledger.store.sqlite.fcntl.flock", interrupted)
+    store.is_busy()
+    assert begun.wait(20)
+    with closing(SqliteStore(store.paths.database)) as other:
+        assert other.is_busy()
+    ended.set()
+    writer.join()
 
 
 def test_what_is_committed_is_on_disk(ledger: Ledger) -> None:

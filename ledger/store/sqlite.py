@@ -169,14 +169,18 @@ class SqliteStore:
 
     def is_busy(self) -> bool:
         """Whether somebody is writing at this moment, for whom `writing` would wait."""
-        if self._write_mutex.locked():
+        # Held while looking: the file's lock is one for all threads of this process, and to let
+        # go of it would let go of that of a thread which began to write just now.
+        if not self._write_mutex.acquire(blocking=False):
             return True
-        fd = self._lock_file = self._lock_file or self._open_lock()
         try:
+            fd = self._lock_file = self._lock_file or self._open_lock()
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_UN)
         except BlockingIOError:
             return True
-        fcntl.flock(fd, fcntl.LOCK_UN)
+        finally:
+            self._write_mutex.release()
         return False
 
     def _open_lock(self) -> int:
